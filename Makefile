@@ -1,0 +1,31 @@
+PYTHON ?= python3
+BIN := .venv/bin
+LEVEL ?= B-LT
+
+.PHONY: environment sign check test corpus docs tools lock
+
+environment:
+	@$(PYTHON) tools/bootstrap.py
+
+# Sign a PDF in the sandbox: make sign PDF=path/to/file.pdf [OUT=signed.pdf] [LEVEL=B-LT]
+sign: environment
+	@$(BIN)/python tools/sign.py "$(PDF)" "$(OUT)" "$(LEVEL)"
+
+check: environment
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy packages/*/src tools
+	$(BIN)/lint-imports
+	$(BIN)/python tools/deptry.py
+	$(BIN)/python tools/size_gate.py
+
+# Installs the independent judges if it may, then runs every test and the coverage gate.
+test: environment
+	@$(BIN)/python tools/judges.py
+	$(BIN)/python tools/test.py
+
+corpus: environment
+	@$(BIN)/python tools/corpus.py $(CORPUS)
+
+lock: environment
+	PATH="$(CURDIR)/$(BIN):$$PATH" tools/lock.sh

@@ -1,0 +1,124 @@
+"""The allow-list of digest and signature algorithms, with identifiers and sizes.
+
+Sources: RFC 5754 (SHA-2 in CMS), RFC 5758 (ECDSA), RFC 4055 (RSA-PSS), ETSI TS 119 312.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hashseal_core.errors import DegenerateHash, HashLength, UnsupportedAlgorithm, WeakAlgorithm
+
+
+class DigestAlgorithm(StrEnum):
+    """Digest algorithms for documents, by their wire name."""
+
+    SHA256 = "SHA-256"
+    SHA384 = "SHA-384"
+    SHA512 = "SHA-512"
+
+    @property
+    def size(self) -> int:
+        """Length of a digest in octets."""
+        return {"SHA-256": 32, "SHA-384": 48, "SHA-512": 64}[self.value]
+
+    @property
+    def hashlib_name(self) -> str:
+        """Name in `hashlib`: `sha256` …"""
+        return self.value.replace("-", "").lower()
+
+    @property
+    def oid(self) -> str:
+        """Dotted object identifier (RFC 5754)."""
+        arc = {"SHA-256": 1, "SHA-384": 2, "SHA-512": 3}[self.value]
+        return f"2.16.840.1.101.3.4.2.{arc}"
+
+
+class SignatureAlgorithm(StrEnum):
+    """What a signing key does; the digest is that of the signed attributes."""
+
+    ECDSA_P256_SHA256 = "ECDSA-P256-SHA256"
+    ECDSA_P384_SHA384 = "ECDSA-P384-SHA384"
+    ECDSA_P521_SHA512 = "ECDSA-P521-SHA512"
+    RSA_PKCS1_SHA256 = "RSA-PKCS1-SHA256"
+    RSA_PSS_SHA256 = "RSA-PSS-SHA256"
+
+    @property
+    def digest(self) -> DigestAlgorithm:
+        """Digest algorithm of the signature and of the SignerInfo."""
+        return {
+            "SHA256": DigestAlgorithm.SHA256,
+            "SHA384": DigestAlgorithm.SHA384,
+            "SHA512": DigestAlgorithm.SHA512,
+        }[self.value.rsplit("-", 1)[1]]
+
+
+class Level(StrEnum):
+    """Conformance levels (EN 319 142-1, 6)."""
+
+    B_B = "B-B"
+    B_T = "B-T"
+    B_LT = "B-LT"
+    B_LTA = "B-LTA"
+
+    @property
+    def has_timestamp(self) -> bool:
+        """The signature carries a signature timestamp."""
+        return self is not Level.B_B
+
+    @property
+    def has_validation(self) -> bool:
+        """The answer carries validation material."""
+        return self in {Level.B_LT, Level.B_LTA}
+
+
+_WEAK = frozenset({"SHA-1", "SHA1", "MD5", "MD2", "MD4", "SHA-224", "SHA224", "RIPEMD-160"})
+_OF_NOTHING: Mapping[DigestAlgorithm, bytes] = {
+    algorithm: hashlib.new(algorithm.hashlib_name, b"").digest() for algorithm in DigestAlgorithm
+}
+
+
+def digest_algorithm(name: str) -> DigestAlgorithm:
+    """The algorithm of this wire name.
+
+    Raises:
+        WeakAlgorithm: SHA-1, MD5 and their like.
+        UnsupportedAlgorithm: anything else that is not on the list.
+    """
+    try:
+        return DigestAlgorithm(name)
+    except ValueError:
+        pass
+    shown = name[:20].encode("ascii", "replace").decode()
+    if name.upper() in _WEAK:
+        raise WeakAlgorithm(f"{shown} is no longer safe for signatures", field="hash_algorithm")
+    raise UnsupportedAlgorithm(
+        "hash_algorithm is not one of SHA-256, SHA-384, SHA-512", field="hash_algorithm"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The hash value of a prepared document, checked when made.
+
+    Raises:
+        HashLength: the value is not as long as the algorithm's output.
+        DegenerateHash: the digest of the empty string, or all zero.
+    """
+
+    algorithm: DigestAlgorithm
+    value: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.value) != self.algorithm.size:
+            raise HashLength(
+                f"{self.algorithm} has {self.algorithm.size} octets, not {len(self.value)}",
+                field="hashes",
+            )
+        if self.value == _OF_NOTHING[self.algorithm]:
+            raise DegenerateHash("this is the digest of the empty string", field="hashes")
+        if not any(self.value):
+            raise DegenerateHash("the digest is all zero", field="hashes")

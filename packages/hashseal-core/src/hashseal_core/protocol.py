@@ -1,0 +1,204 @@
+"""Wire models of the public API, shared by service and SDK (JSON; UTC times; standard base64).
+
+Binary fields are `bytes`: msgspec writes and reads them as standard base64 with padding.
+Unknown fields are refused in requests, since that is where a document would hide; clients accept
+unknown fields in answers, so that the service can grow.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+MAX_BODY = 256 * 1024
+MAX_HASHES = 1000
+MAX_TIMESTAMP_QUERY = 4096
+
+HashBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all requests."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Base of all answers."""
+
+
+class SignDocuments(Request, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/documents/sign`: hashes of prepared PDFs; all are signed, or none."""
+
+    seal_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    hashes: Annotated[list[HashBytes], msgspec.Meta(min_length=1, max_length=MAX_HASHES)]
+    hash_algorithm: Annotated[str, msgspec.Meta(max_length=32)] = "SHA-256"
+    level: Annotated[str, msgspec.Meta(max_length=8)] = "B-LT"
+
+
+class Timestamp(Answer, frozen=True):
+    """An RFC 3161 token with its decoded content; `serial` is decimal."""
+
+    token: bytes
+    time: datetime
+    serial: str
+    policy: str
+    accuracy_ms: int
+
+
+class FileSignature(Answer, frozen=True):
+    """One signed hash: `signature` is a DER SignedData, detached."""
+
+    hash: bytes
+    signature: bytes
+    timestamp: Timestamp | None = None
+
+
+class Validation(Answer, frozen=True):
+    """Validation material, each element DER, complete for every chain of the answer."""
+
+    certificates: list[bytes]
+    ocsp_responses: list[bytes]
+    crls: list[bytes]
+    valid_until: datetime
+
+
+class SealReference(Answer, frozen=True):
+    """The seal that signed, and the SHA-256 of its appearance in hexadecimal, if it has one."""
+
+    id: str
+    appearance_digest: str | None = None
+
+
+class Balance(Answer, frozen=True):
+    """Calls left."""
+
+    free: int
+    paid: int
+
+
+class SignedDocuments(Answer, frozen=True):
+    """Answer of `POST /v1/documents/sign`; the order is that of the request."""
+
+    id: str
+    seal: SealReference
+    signatures: list[FileSignature]
+    charged: int
+    balance: Balance
+    validation: Validation | None = None
+
+
+class TimestampDocument(Request, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/timestamps`: the document timestamp that belongs to an earlier signature."""
+
+    hash: HashBytes
+    signature_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    hash_algorithm: Annotated[str, msgspec.Meta(max_length=32)] = "SHA-256"
+
+
+class TimestampedDocument(Answer, frozen=True):
+    """Answer of `POST /v1/timestamps`."""
+
+    timestamp: Timestamp
+    validation: Validation
+
+
+class Seal(Answer, frozen=True):
+    """What a customer picks by its id.
+
+    `signature_size` is the number of DER octets of the largest CMS that is ever sent for it;
+    hexadecimal in `/Contents` doubles it. `certificates` is the chain, signing certificate first.
+    `status` is `active`, `revoked` or `expired`.
+    """
+
+    id: str
+    kind: str
+    status: str
+    subject: str
+    algorithm: str
+    signature_size: int
+    valid_until: datetime
+    certificates: list[bytes]
+    levels: list[str]
+    appearance_digest: str | None = None
+
+
+class Seals(Answer, frozen=True):
+    """`GET /v1/seals`."""
+
+    seals: list[Seal]
+
+
+class Account(Answer, frozen=True):
+    """`GET /v1/account`."""
+
+    id: str
+    name: str
+    entitlements: list[str]
+    balance: Balance
+
+
+class SignatureRecord(Answer, frozen=True):
+    """One entry of the account's signing log; `hash` is the document's digest."""
+
+    id: str
+    call_id: str
+    seal_id: str
+    hash_algorithm: str
+    hash: bytes
+    level: str
+    signed_at: datetime
+    timestamp_serial: str | None = None
+
+
+class SignatureRecords(Answer, frozen=True):
+    """`GET /v1/signatures`; `next` is the cursor for `after`, absent on the last page."""
+
+    signatures: list[SignatureRecord]
+    next: str | None = None
+
+
+class UsageRow(Answer, frozen=True):
+    """Calls of one day, seal and token; `amount` in US dollars for the paid ones."""
+
+    day: str
+    seal_id: str
+    token_id: str
+    calls: int
+    free: int
+    paid: int
+    amount: Decimal
+
+
+class OrderRow(Answer, frozen=True):
+    """Calls bought; the unit price is fixed when the order is recorded (US dollars)."""
+
+    id: str
+    calls: int
+    unit_price: Decimal
+    amount: Decimal
+    recorded_at: datetime
+
+
+class Usage(Answer, frozen=True):
+    """`GET /v1/usage?from=…&to=…`."""
+
+    rows: list[UsageRow]
+    orders: list[OrderRow]
+    unit_price: Decimal
+    balance: Balance
+
+
+class ProblemDetails(Answer, frozen=True):
+    """Problem details (RFC 9457) with our extensions."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    action: str
+    request_id: str = ""
+    field: str | None = None
+    retryable: bool = False
