@@ -27,7 +27,7 @@ class DigestAlgorithm(StrEnum):
 
     @property
     def hashlib_name(self) -> str:
-        """Name in `hashlib`: `sha256` …"""
+        """Name in `hashlib`: `sha256` and so on."""
         return self.value.replace("-", "").lower()
 
     @property
@@ -37,23 +37,36 @@ class DigestAlgorithm(StrEnum):
         return f"2.16.840.1.101.3.4.2.{arc}"
 
 
-class SignatureAlgorithm(StrEnum):
-    """What a signing key does; the digest is that of the signed attributes."""
+class KeyAlgorithm(StrEnum):
+    """Kinds of signing keys; RSA-2048 is for imported certificates only."""
 
-    ECDSA_P256_SHA256 = "ECDSA-P256-SHA256"
-    ECDSA_P384_SHA384 = "ECDSA-P384-SHA384"
-    ECDSA_P521_SHA512 = "ECDSA-P521-SHA512"
-    RSA_PKCS1_SHA256 = "RSA-PKCS1-SHA256"
-    RSA_PSS_SHA256 = "RSA-PSS-SHA256"
+    P256 = "P-256"
+    P384 = "P-384"
+    P521 = "P-521"
+    RSA2048 = "RSA-2048"
+    RSA3072 = "RSA-3072"
+    RSA4096 = "RSA-4096"
 
     @property
-    def digest(self) -> DigestAlgorithm:
-        """Digest algorithm of the signature and of the SignerInfo."""
-        return {
-            "SHA256": DigestAlgorithm.SHA256,
-            "SHA384": DigestAlgorithm.SHA384,
-            "SHA512": DigestAlgorithm.SHA512,
-        }[self.value.rsplit("-", 1)[1]]
+    def is_rsa(self) -> bool:
+        """The key is an RSA key."""
+        return self.value.startswith("RSA")
+
+
+class SignatureScheme(StrEnum):
+    """How a key signs. PSS uses MGF1 with the same digest and a salt as long as the digest."""
+
+    ECDSA = "ECDSA"
+    RSA_PKCS1 = "RSA-PKCS1"
+    RSA_PSS = "RSA-PSS"
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureAlgorithm:
+    """Scheme and digest together. In a SignerInfo the digest is also that of the document."""
+
+    scheme: SignatureScheme
+    digest: DigestAlgorithm
 
 
 class Level(StrEnum):
