@@ -61,7 +61,7 @@ def oid(dotted: str) -> bytes:
 
 
 def generalized_time(at: datetime) -> bytes:
-    """GeneralizedTime in UTC; milliseconds are written only when there are any (RFC 3161, 2.4.2)."""
+    """GeneralizedTime in UTC, with milliseconds if there are any (RFC 3161, 2.4.2)."""
     moment = at.astimezone(UTC)
     text = moment.strftime("%Y%m%d%H%M%S")
     fraction = f".{moment.microsecond // 1000:03d}".rstrip("0").rstrip(".")
@@ -150,7 +150,7 @@ class Reader:
         """An INTEGER in its shortest form."""
         content = self.take(tag).content
         if not content or (
-            len(content) > 1 and content[0] in (0, 0xFF) and (content[0] ^ content[1]) < 0x80  # noqa: PLR2004
+            len(content) > 1 and content[0] in (0, 0xFF) and (content[0] ^ content[1]) < 0x80
         ):
             raise DerInvalid("integer not in its shortest form")
         return int.from_bytes(content, "big", signed=True)
@@ -158,11 +158,11 @@ class Reader:
     def oid(self) -> str:
         """An OBJECT IDENTIFIER, dotted."""
         content = self.take(OID).content
-        if not content or content[-1] & 0x80 or len(content) > 64:  # noqa: PLR2004
+        if not content or content[-1] & 0x80 or len(content) > 64:
             raise DerInvalid("malformed object identifier")
         arcs, value, fresh = [], 0, True
         for octet in content:
-            if fresh and octet == 0x80:  # noqa: PLR2004
+            if fresh and octet == 0x80:
                 raise DerInvalid("object identifier not in its shortest form")
             value = value << 7 | octet & 0x7F
             fresh = not octet & 0x80
@@ -189,7 +189,7 @@ class Reader:
         except ValueError as error:
             raise DerInvalid("malformed time") from error
         dotted = b"." in text
-        if text[-1:] != b"Z" or len(whole) != 14 or (dotted and not fraction.isdigit()):  # noqa: PLR2004
+        if text[-1:] != b"Z" or len(whole) != 14 or (dotted and not fraction.isdigit()):
             raise DerInvalid("malformed time")
         if fraction.endswith(b"0"):
             raise DerInvalid("time fraction not in its shortest form")
