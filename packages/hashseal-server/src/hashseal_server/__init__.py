@@ -1,1 +1,1 @@
-"""."""
+"""The signing service: hashes in; file signature, timestamp and validation material out."""

@@ -80,11 +80,13 @@ def assemble(
     content_type: str = CONTENT_DATA,
     content: bytes | None = None,
     timestamp_token: bytes | None = None,
+    embed_certificates: bool = True,
 ) -> bytes:
     """ContentInfo around a SignedData with one SignerInfo, DER.
 
     `certificates` begins with the signing certificate. With `timestamp_token` (DER) the
-    signature-time-stamp attribute is added (RFC 3161, appendix A).
+    signature-time-stamp attribute is added (RFC 3161, appendix A). A timestamp
+    token for a request without certReq leaves the certificates out.
 
     Raises:
         DerInvalid: the first certificate is not a certificate.
@@ -110,7 +112,7 @@ def assemble(
         der.integer(1 if content_type == CONTENT_DATA else 3),
         der.set_of([digest]),
         der.sequence(encapsulated),
-        der.set_of(certificates, 0xA0),
+        der.set_of(certificates, 0xA0) if embed_certificates else b"",
         der.set_of([signer]),
     )
     return der.sequence(der.oid(_SIGNED_DATA), der.encode(0xA0, signed_data))

@@ -1,0 +1,1 @@
+"""Key stores: one port, one adapter per technology."""

@@ -1,0 +1,124 @@
+"""Software key store: PKCS#8 files, encrypted under a secret. For the sandbox and for tests only.
+
+Each key is one file `<reference>.p8`, mode 0600, in one folder. Keys are decrypted once.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from hashseal_core.algorithms import (
+    DigestAlgorithm,
+    KeyAlgorithm,
+    SignatureAlgorithm,
+    SignatureScheme,
+)
+from hashseal_core.cms import verify_signature_value
+from hashseal_core.cms.checking import hash_of
+from hashseal_core.errors import KeystoreUnavailable
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+_CURVES: dict[KeyAlgorithm, ec.EllipticCurve] = {
+    KeyAlgorithm.P256: ec.SECP256R1(),
+    KeyAlgorithm.P384: ec.SECP384R1(),
+    KeyAlgorithm.P521: ec.SECP521R1(),
+}
+_HEALTH_KEY = "health"
+
+
+class SoftwareKeyStore:
+    """Keys in files under `folder`, encrypted with a key derived from `secret` (PBES2, scrypt)."""
+
+    def __init__(self, folder: Path, secret: bytes) -> None:
+        self._folder = folder
+        self._encryption = serialization.BestAvailableEncryption(secret)
+        self._secret = secret
+        self._loaded: dict[str, tuple[PrivateKey, bytes]] = {}
+
+    def generate(self, algorithm: KeyAlgorithm) -> str:
+        """Make a key and write it before its reference is given out."""
+        return self._write(secrets.token_hex(16), algorithm)
+
+    def public_key(self, key: str) -> bytes:
+        """SubjectPublicKeyInfo, DER."""
+        return self._key(key)[1]
+
+    def sign(self, key: str, to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        """Sign and verify.
+
+        Raises:
+            KeystoreUnavailable: no such key, or a key of another kind.
+            FaultySignature: what came out does not verify.
+        """
+        private, public = self._key(key)
+        value = _sign(private, to_be_signed, algorithm)
+        verify_signature_value(public, algorithm, to_be_signed, value)
+        return value
+
+    def destroy(self, key: str) -> None:
+        """Forget the key."""
+        self._loaded.pop(key, None)
+        (self._folder / f"{key}.p8").unlink(missing_ok=True)
+
+    def health(self) -> None:
+        """Sign and verify with a key of its own."""
+        if not (self._folder / f"{_HEALTH_KEY}.p8").exists():
+            self._write(_HEALTH_KEY, KeyAlgorithm.P256)
+        algorithm = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
+        self.sign(_HEALTH_KEY, secrets.token_bytes(32), algorithm)
+
+    def _write(self, name: str, algorithm: KeyAlgorithm) -> str:
+        private: PrivateKey
+        if algorithm.is_rsa:
+            private = rsa.generate_private_key(65537, int(algorithm.value.split("-")[1]))
+        else:
+            private = ec.generate_private_key(_CURVES[algorithm])
+        encoded = private.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, self._encryption
+        )
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            draft = self._folder / f".{name}.{secrets.token_hex(4)}"
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(encoded)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._folder / f"{name}.p8")
+        except OSError as error:
+            raise KeystoreUnavailable("the key cannot be written") from error
+        return name
+
+    def _key(self, key: str) -> tuple[PrivateKey, bytes]:
+        if (found := self._loaded.get(key)) is not None:
+            return found
+        try:
+            encoded = (self._folder / f"{key}.p8").read_bytes()
+            private = serialization.load_der_private_key(encoded, self._secret)
+        except (OSError, ValueError) as error:
+            raise KeystoreUnavailable("the key cannot be loaded") from error
+        if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+            raise KeystoreUnavailable("the key is of a kind that does not sign")
+        public = private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self._loaded[key] = private, public
+        return private, public
+
+
+def _sign(private: PrivateKey, to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bytes:
+    digest = hash_of(algorithm.digest)
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        if algorithm.scheme is SignatureScheme.ECDSA:
+            return private.sign(to_be_signed, ec.ECDSA(digest))
+    elif algorithm.scheme is SignatureScheme.RSA_PKCS1:
+        return private.sign(to_be_signed, padding.PKCS1v15(), digest)
+    elif algorithm.scheme is SignatureScheme.RSA_PSS:
+        pss = padding.PSS(mgf=padding.MGF1(digest), salt_length=algorithm.digest.size)
+        return private.sign(to_be_signed, pss, digest)
+    raise KeystoreUnavailable("the key is not of the kind that the algorithm needs")

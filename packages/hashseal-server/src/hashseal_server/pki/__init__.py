@@ -1,0 +1,1 @@
+"""The built-in certificate authority: profiles, linter, issuance, revocation, service, store."""

@@ -1,0 +1,72 @@
+"""From a builder to a signed certificate: shape → lint → sign → verify.
+
+The to-be-signed bytes are made with a throw-away key of the authority's kind; what leaves carries
+the signature of the key store over these very bytes. So the linter sees what will be signed before
+anything is signed, and the authority's key may live in an HSM.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from hashseal_core import der
+from hashseal_core.algorithms import DigestAlgorithm, SignatureAlgorithm, SignatureScheme
+from hashseal_core.cms import signature_identifier, verify_signature_value
+from hashseal_server.keystore.port import KeyStore
+from hashseal_server.pki.model import Role
+
+AUTHORITY_ALGORITHM = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
+SHAPING_HASH = hashes.SHA256()
+
+
+class Linter(Protocol):
+    """What looks at everything before the authority signs it."""
+
+    def certificate(self, der: bytes, role: Role) -> None:
+        """Raise LintFailed or return."""
+
+    def crl(self, der: bytes) -> None:
+        """Raise LintFailed or return."""
+
+    def ocsp_response(self, der: bytes) -> None:
+        """Raise LintFailed or return."""
+
+
+def shaping_key() -> ec.EllipticCurvePrivateKey:
+    """A throw-away key that gives the to-be-signed bytes the right algorithm identifier."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def sign_and_wrap(keystore: KeyStore, key: str, to_be_signed: bytes) -> bytes:
+    """SEQUENCE {to-be-signed bytes, algorithm, signature}: Certificate, CertificateList.
+
+    Raises:
+        FaultySignature: the key store's answer does not verify.
+        KeystoreUnavailable: there is none.
+    """
+    value = keystore.sign(key, to_be_signed, AUTHORITY_ALGORITHM)
+    verify_signature_value(keystore.public_key(key), AUTHORITY_ALGORITHM, to_be_signed, value)
+    return der.sequence(
+        to_be_signed,
+        signature_identifier(AUTHORITY_ALGORITHM),
+        der.encode(der.BIT_STRING, b"\x00" + value),
+    )
+
+
+def issue(
+    built: x509.CertificateBuilder, role: Role, *, keystore: KeyStore, key: str, linter: Linter
+) -> bytes:
+    """Lint, sign, verify; DER of the certificate.
+
+    Raises:
+        LintFailed: nothing has been signed.
+        FaultySignature, KeystoreUnavailable: likewise nothing left.
+    """
+    shaped = built.sign(shaping_key(), SHAPING_HASH)
+    linter.certificate(shaped.public_bytes(Encoding.DER), role)
+    return sign_and_wrap(keystore, key, shaped.tbs_certificate_bytes)

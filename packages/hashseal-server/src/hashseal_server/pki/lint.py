@@ -1,0 +1,114 @@
+"""The linter that every certificate passes before the authority signs it: pkilint and own checks.
+
+pkilint looks at RFC 5280 and the ETSI profiles; it does not look at serial numbers, syntax of
+organizationIdentifier or absurd validity, so we do.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cryptography import x509
+from pkilint import etsi, loader, pkix, validation
+from pkilint.etsi import etsi_constants
+from pkilint.pkix import certificate, crl, extension, name, ocsp
+
+from hashseal_core.errors import LintFailed
+from hashseal_server.pki.model import Role
+
+_MIN_SERIAL_BITS = 96  # of 128 random ones; fewer happens once in 2**32 by chance
+_MAX_SERIAL_OCTETS = 20
+_MAX_VALIDITY = timedelta(days=366 * 25)
+_LOCAL_ADDRESS = frozenset({"etsi.internal_domain_name"})
+_ETSI = {
+    Role.SEAL: etsi_constants.CertificateType.NCP_LEGAL_PERSON_CERTIFICATE,
+    Role.PERSON: etsi_constants.CertificateType.NCP_NATURAL_PERSON_CERTIFICATE,
+}
+
+
+class PkixLinter:
+    """Refuses what pkilint finds at severity error or worse, and what our own checks find.
+
+    A `test` authority may publish at an address that only this machine or network knows.
+    """
+
+    def __init__(self, *, test: bool = False) -> None:
+        self._tolerated = _LOCAL_ADDRESS if test else frozenset[str]()
+
+    def certificate(self, der: bytes, role: Role) -> None:
+        """Lint one certificate.
+
+        Raises:
+            LintFailed: with the codes of the findings.
+        """
+        _own_checks(x509.load_der_x509_certificate(der))
+        if role in _ETSI:
+            decoding = etsi.create_decoding_validators(_ETSI[role])
+            checks = etsi.create_validators(_ETSI[role])
+        else:
+            decoding = certificate.create_decoding_validators(
+                name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
+            )
+            checks = [
+                certificate.create_issuer_validator_container([]),
+                certificate.create_validity_validator_container(),
+                certificate.create_subject_validator_container([]),
+                certificate.create_extensions_validator_container([]),
+                certificate.create_spki_validator_container([]),
+            ]
+        container = certificate.create_pkix_certificate_validator_container(decoding, checks)
+        document = loader.load_certificate(der, "certificate")
+        self._refuse(container.validate(document.root))
+
+    def crl(self, der: bytes) -> None:
+        """Lint one CRL.
+
+        Raises:
+            LintFailed: with the codes of the findings.
+        """
+        container = crl.create_pkix_crl_validator_container(
+            _decoders(),
+            [
+                crl.create_issuer_validator_container([]),
+                crl.create_validity_validator_container([]),
+                crl.create_extensions_validator_container([]),
+            ],
+        )
+        self._refuse(container.validate(loader.load_crl(der, "crl").root))
+
+    def ocsp_response(self, der: bytes) -> None:
+        """Lint one OCSP response.
+
+        Raises:
+            LintFailed: with the codes of the findings.
+        """
+        container = ocsp.create_pkix_ocsp_response_validator_container(
+            [ocsp.create_response_decoder(), *_decoders()], []
+        )
+        self._refuse(container.validate(loader.load_ocsp_response(der, "response").root))
+
+    def _refuse(self, results: list[validation.ValidationResult]) -> None:
+        worst = validation.ValidationFindingSeverity.ERROR
+        codes = {
+            found.finding.code
+            for result in results
+            for found in result.finding_descriptions
+            if found.finding.severity <= worst
+        }
+        if refused := sorted(codes - self._tolerated):
+            raise LintFailed("the linter found " + ", ".join(refused))
+
+
+def _decoders() -> list[validation.Validator]:
+    return [
+        pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+        pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
+    ]
+
+
+def _own_checks(cert: x509.Certificate) -> None:
+    serial = cert.serial_number
+    if serial.bit_length() < _MIN_SERIAL_BITS or serial.bit_length() > 8 * _MAX_SERIAL_OCTETS - 1:
+        raise LintFailed("the serial number is not one of 128 random bits")
+    if cert.not_valid_after_utc - cert.not_valid_before_utc > _MAX_VALIDITY:
+        raise LintFailed("the validity is longer than 25 years")

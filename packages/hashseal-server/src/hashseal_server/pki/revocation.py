@@ -1,0 +1,244 @@
+"""CRLs and OCSP responses of the built-in authority (RFC 5280 §5, RFC 6960)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from hashseal_core import der
+from hashseal_core.errors import InvalidValue, MalformedRequest
+from hashseal_server.keystore.port import KeyStore
+from hashseal_server.pki.issuance import SHAPING_HASH, Linter, shaping_key, sign_and_wrap
+
+_NONCE = "1.3.6.1.5.5.7.48.1.2"
+_HASH_OIDS = {
+    "sha1": "1.3.14.3.2.26",
+    "sha256": "2.16.840.1.101.3.4.2.1",
+    "sha384": "2.16.840.1.101.3.4.2.2",
+    "sha512": "2.16.840.1.101.3.4.2.3",
+}
+_REASON_CODES = {
+    x509.ReasonFlags.key_compromise: 1,
+    x509.ReasonFlags.ca_compromise: 2,
+    x509.ReasonFlags.affiliation_changed: 3,
+    x509.ReasonFlags.superseded: 4,
+    x509.ReasonFlags.cessation_of_operation: 5,
+    x509.ReasonFlags.privilege_withdrawn: 9,
+    x509.ReasonFlags.aa_compromise: 10,
+}
+_BASIC_RESPONSE = "1.3.6.1.5.5.7.48.1.1"
+REASONS = {
+    reason.value: reason
+    for reason in x509.ReasonFlags
+    if reason
+    not in {
+        x509.ReasonFlags.unspecified,
+        x509.ReasonFlags.certificate_hold,
+        x509.ReasonFlags.remove_from_crl,
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """One revoked certificate; `reason` is a name of RFC 5280, 5.3.1, as in `REASONS`."""
+
+    serial: int
+    revoked_at: datetime
+    reason: str
+
+
+def require_reason(reason: str) -> x509.ReasonFlags:
+    """The reason of this name.
+
+    Raises:
+        InvalidValue: no such reason; suspension is not offered.
+    """
+    if reason not in REASONS:
+        raise InvalidValue(f"reason must be one of {', '.join(sorted(REASONS))}", field="reason")
+    return REASONS[reason]
+
+
+def crl(
+    issuer: x509.Certificate,
+    revoked: Sequence[Revoked],
+    *,
+    number: int,
+    this_update: datetime,
+    next_update: datetime,
+    keystore: KeyStore,
+    key: str,
+    linter: Linter | None,
+) -> bytes:
+    """A complete CRL, DER.
+
+    Raises:
+        LintFailed, FaultySignature, KeystoreUnavailable: nothing left.
+    """
+    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    built = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(this_update)
+        .next_update(next_update)
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
+            critical=False,
+        )
+    )
+    for entry in revoked:
+        built = built.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(entry.serial)
+            .revocation_date(entry.revoked_at)
+            .add_extension(x509.CRLReason(require_reason(entry.reason)), critical=False)
+            .build()
+        )
+    shaped = built.sign(shaping_key(), SHAPING_HASH)
+    if linter is not None:
+        linter.crl(shaped.public_bytes(Encoding.DER))
+    return sign_and_wrap(keystore, key, shaped.tbs_certlist_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """A delegated OCSP responder: its certificate, its key, the authority it speaks for."""
+
+    certificate: x509.Certificate
+    key: str
+    issuer: x509.Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is known of a serial number: `issued` False makes the answer `unknown`."""
+
+    issued: bool
+    revoked: Revoked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """The parts of an OCSPRequest that matter; hashes are those of the CertID."""
+
+    serial: int
+    issuer_name_hash: bytes
+    issuer_key_hash: bytes
+    hash_algorithm: hashes.HashAlgorithm
+    nonce: bytes | None
+
+
+def parse_request(request_der: bytes) -> StatusRequest:
+    """Read an OCSPRequest with one CertID.
+
+    Raises:
+        MalformedRequest: anything else.
+    """
+    try:
+        request = ocsp.load_der_ocsp_request(request_der)
+        algorithm = request.hash_algorithm
+        extensions = request.extensions
+    except (ValueError, NotImplementedError, UnsupportedAlgorithm) as error:
+        raise MalformedRequest("not an OCSP request with one CertID") from error
+    if algorithm.name not in _HASH_OIDS:
+        raise MalformedRequest("the CertID's hash algorithm is not supported")
+    nonces = [e.value.nonce for e in extensions if isinstance(e.value, x509.OCSPNonce)]
+    return StatusRequest(
+        request.serial_number,
+        request.issuer_name_hash,
+        request.issuer_key_hash,
+        algorithm,
+        nonces[0] if nonces else None,
+    )
+
+
+def request_for(
+    certificate: x509.Certificate, issuer: x509.Certificate, algorithm: hashes.HashAlgorithm
+) -> StatusRequest:
+    """The CertID of a certificate that `issuer` issued, as a client would ask for it."""
+    built = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, algorithm).build()
+    return parse_request(built.public_bytes(Encoding.DER))
+
+
+def ocsp_response(
+    request: StatusRequest,
+    status: Status,
+    responder: Responder,
+    *,
+    this_update: datetime,
+    next_update: datetime,
+    keystore: KeyStore,
+    linter: Linter | None,
+) -> bytes:
+    """A complete successful OCSPResponse, DER, with the responder's certificate inside.
+
+    Raises:
+        LintFailed, FaultySignature, KeystoreUnavailable: nothing left.
+    """
+    to_be_signed = _response_data(request, status, responder, this_update, next_update)
+    signed = sign_and_wrap(keystore, responder.key, to_be_signed)
+    certificates = der.encode(0xA0, der.sequence(responder.certificate.public_bytes(Encoding.DER)))
+    basic = der.sequence(der.only(signed).content + certificates)
+    body = der.sequence(der.oid(_BASIC_RESPONSE), der.octet_string(basic))
+    encoded = der.sequence(der.encode(der.ENUMERATED, b"\x00"), der.encode(0xA0, body))
+    if linter is not None:
+        linter.ocsp_response(encoded)
+    return encoded
+
+
+def _response_data(
+    request: StatusRequest,
+    status: Status,
+    responder: Responder,
+    this_update: datetime,
+    next_update: datetime,
+) -> bytes:
+    """ResponseData with one SingleResponse (RFC 6960, 4.2.1), named by the responder's key."""
+    null = der.encode(der.NULL, b"")
+    certificate_id = der.sequence(
+        der.sequence(der.oid(_HASH_OIDS[request.hash_algorithm.name]), null),
+        der.octet_string(request.issuer_name_hash),
+        der.octet_string(request.issuer_key_hash),
+        der.integer(request.serial),
+    )
+    verdict = der.encode(0x82, b"")
+    if status.revoked is not None:
+        reason = _REASON_CODES[require_reason(status.revoked.reason)]
+        code = der.encode(0xA0, der.encode(der.ENUMERATED, bytes((reason,))))
+        verdict = der.encode(0xA1, der.generalized_time(status.revoked.revoked_at) + code)
+    elif status.issued:
+        verdict = der.encode(0x80, b"")
+    single = der.sequence(
+        certificate_id,
+        verdict,
+        der.generalized_time(this_update),
+        der.encode(0xA0, der.generalized_time(next_update)),
+    )
+    extensions = b""
+    if request.nonce is not None:
+        nonce = der.sequence(der.oid(_NONCE), der.octet_string(der.octet_string(request.nonce)))
+        extensions = der.encode(0xA1, der.sequence(nonce))
+    key_hash = request_for(
+        responder.certificate,
+        responder.certificate,
+        hashes.SHA1(),  # noqa: S303 - RFC 6960, 4.2.1
+    ).issuer_key_hash
+    return der.sequence(
+        der.encode(0xA2, der.octet_string(key_hash)),
+        der.generalized_time(this_update),
+        der.sequence(single),
+        extensions,
+    )
+
+
+def ocsp_refusal(status: ocsp.OCSPResponseStatus) -> bytes:
+    """An OCSPResponse that says why there is none, DER."""
+    return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)

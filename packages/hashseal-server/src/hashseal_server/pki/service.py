@@ -1,0 +1,352 @@
+"""The certificate authority: founds itself, issues, revokes, and keeps status data fresh.
+
+Root → issuing authority → {seal, person, TSU}; root and issuing authority each have a delegated
+OCSP responder. Every issuance: record the plan → build → lint → sign → verify → store.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import NameOID
+
+from hashseal_core.algorithms import KeyAlgorithm
+from hashseal_core.errors import (
+    EvidenceUnavailable,
+    HashsealError,
+    InvalidValue,
+    MalformedRequest,
+    NotFound,
+)
+from hashseal_core.evidence import ValidationMaterial
+from hashseal_server.keystore.port import KeyStore
+from hashseal_server.pki import revocation
+from hashseal_server.pki.issuance import Linter, issue
+from hashseal_server.pki.model import Issued, LegalPerson, NaturalPerson, Role
+from hashseal_server.pki.profiles import PROFILES, Urls, builder
+from hashseal_server.pki.revocation import Responder, Revoked, Status
+
+ROOT, ISSUING = "root", "issuing"
+OCSP_LIFETIME = timedelta(hours=24)
+CRL_LIFETIME = timedelta(days=7)
+SKEW = timedelta(minutes=5)
+
+
+class Store(Protocol):
+    """What the authority keeps; see `hashseal_server.pki.store`."""
+
+    async def plan(
+        self, serial: int, role: Role, issuer: str, key: str, subject: str, at: datetime
+    ) -> None: ...
+    async def void(self, serial: int) -> None: ...
+    async def issued(self, serial: int, der: bytes, not_after: datetime) -> None: ...
+    async def revoke(self, serial: int, reason: str, at: datetime) -> bool: ...
+    async def of_role(self, role: Role) -> list[Issued]: ...
+    async def find(self, serial: int) -> Issued | None: ...
+    async def issuer_label(self, serial: int) -> str | None: ...
+    async def revoked(self, issuer: str) -> list[Revoked]: ...
+    async def newest_list(self, issuer: str) -> tuple[int, bytes, datetime] | None: ...
+    async def publish(
+        self, issuer: str, number: int, der: bytes, next_update: datetime
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    label: str
+    issued: Issued
+    certificate: x509.Certificate
+    responder: Responder | None = None
+
+
+class CertificateAuthority:
+    """The built-in authority.
+
+    `linter` is called before each signature of the authority; `now` gives aware UTC times.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keystore: KeyStore,
+        linter: Callable[[], Linter],
+        base_url: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._keystore = keystore
+        self._linter = linter
+        self._urls = Urls(base_url.rstrip("/"))
+        self._now = now
+        self._authorities: dict[str, _Authority] = {}
+        self._material: dict[bytes, tuple[datetime, ValidationMaterial]] = {}
+
+    async def found(self, *, test: bool, organisation: str, country: str) -> None:
+        """Make root, issuing authority, responders and first CRLs; what exists stays."""
+        suffix = " TEST" if test else ""
+        for label, role, parent in ((ROOT, Role.ROOT, None), (ISSUING, Role.ISSUING, ROOT)):
+            if not await self._store.of_role(role):
+                title = "Root CA" if label == ROOT else "Issuing CA"
+                subject = _authority_name(organisation, f"Hashseal{suffix} {title}", country)
+                await self._issue(role, subject, KeyAlgorithm.P256, parent)
+            responder_name = f"Hashseal{suffix} OCSP {label}"
+            if await self._responder(label) is None:
+                subject = _authority_name(organisation, responder_name, country)
+                await self._issue(Role.RESPONDER, subject, KeyAlgorithm.P256, label)
+            self._authorities.clear()
+            if await self._store.newest_list(label) is None:
+                await self._publish(label)
+
+    async def trust_anchor(self) -> bytes:
+        """The root certificate, DER.
+
+        Raises:
+            NotFound: the authority has not been founded.
+        """
+        return (await self._authority(ROOT)).issued.certificate
+
+    async def issue_signing(
+        self, subject: LegalPerson | NaturalPerson, *, algorithm: KeyAlgorithm
+    ) -> Issued:
+        """A certificate for signing documents, with a new key.
+
+        Raises:
+            InvalidValue: the subject or the algorithm is not allowed.
+            LintFailed, KeystoreUnavailable, FaultySignature, StorageUnavailable: nothing issued.
+        """
+        if algorithm is KeyAlgorithm.RSA2048:
+            raise InvalidValue("RSA-2048 is for imported certificates only", field="algorithm")
+        issued = await self._issue(subject.role, subject.name(), algorithm, ISSUING)
+        return await self._with_chain(issued)
+
+    async def issue_tsu(self, name: str, organisation: str, country: str) -> Issued:
+        """A certificate for a timestamping unit, with a new key."""
+        subject = _authority_name(organisation, name, country)
+        issued = await self._issue(Role.TSU, subject, KeyAlgorithm.P256, ISSUING)
+        return await self._with_chain(issued)
+
+    async def units(self) -> list[Issued]:
+        """The timestamping units, newest first, each with its chain."""
+        return [await self._with_chain(unit) for unit in await self._store.of_role(Role.TSU)]
+
+    async def find(self, serial: int) -> Issued:
+        """A certificate by its serial number, with its chain.
+
+        Raises:
+            NotFound: never issued.
+        """
+        found = await self._store.find(serial)
+        if found is None:
+            raise NotFound("no certificate with that serial number")
+        return await self._with_chain(found)
+
+    async def revoke(self, serial: int, reason: str, *, at: datetime) -> None:
+        """Revoke for good; CRL and OCSP say so from now on.
+
+        Raises:
+            InvalidValue: no such reason.
+            NotFound: never issued, or revoked already.
+        """
+        revocation.require_reason(reason)
+        label = await self._store.issuer_label(serial)
+        if label is None or not await self._store.revoke(serial, reason, at):
+            raise NotFound("no valid certificate with that serial number")
+        self._material.clear()
+        await self._publish(label)
+
+    async def crl(self, label: str) -> bytes:
+        """The newest CRL of an authority, renewed at half of its life, DER.
+
+        Raises:
+            NotFound: no such authority.
+        """
+        await self._authority(label)
+        newest = await self._store.newest_list(label)
+        if newest is None or newest[2] - self._now() < CRL_LIFETIME / 2:
+            return await self._publish(label)
+        return newest[1]
+
+    async def issuer_certificate(self, label: str) -> bytes:
+        """An authority's certificate, DER.
+
+        Raises:
+            NotFound: no such authority.
+        """
+        return (await self._authority(label)).issued.certificate
+
+    async def ocsp(self, request_der: bytes) -> bytes:
+        """Answer an OCSPRequest; errors are answers too (RFC 6960, 2.3)."""
+        try:
+            request = revocation.parse_request(request_der)
+            authority = await self._asked(request)
+            if authority is None:
+                return revocation.ocsp_refusal(ocsp.OCSPResponseStatus.UNAUTHORIZED)
+            return await self._respond(authority, request)
+        except MalformedRequest:
+            return revocation.ocsp_refusal(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
+        except HashsealError:
+            return revocation.ocsp_refusal(ocsp.OCSPResponseStatus.TRY_LATER)
+
+    async def material_for(self, certificate: bytes) -> ValidationMaterial:
+        """Validation material for one certificate: chain, OCSP responses, CRLs; cached.
+
+        Raises:
+            EvidenceUnavailable: fresh status data cannot be made.
+        """
+        now = self._now()
+        known = self._material.get(certificate)
+        if known is not None and now < known[0]:
+            return known[1]
+        leaf = x509.load_der_x509_certificate(certificate)
+        try:
+            root, issuing = await self._authority(ROOT), await self._authority(ISSUING)
+            pairs = ((leaf, issuing), (issuing.certificate, root))
+            responses = tuple([await self._status_of(child, parent) for child, parent in pairs])
+            material = ValidationMaterial(
+                (certificate, issuing.issued.certificate, root.issued.certificate),
+                responses,
+                (await self.crl(ISSUING), await self.crl(ROOT)),
+            )
+        except HashsealError as error:
+            raise EvidenceUnavailable("fresh status data cannot be made") from error
+        self._material[certificate] = now + OCSP_LIFETIME / 2, material
+        return material
+
+    async def _status_of(self, certificate: x509.Certificate, authority: _Authority) -> bytes:
+        request = revocation.request_for(certificate, authority.certificate, hashes.SHA1())  # noqa: S303 - RFC 5019 fixes it for CertID
+        return await self._respond(authority, request)
+
+    async def _asked(self, request: revocation.StatusRequest) -> _Authority | None:
+        """The authority that the CertID names."""
+        for label in (ISSUING, ROOT):
+            authority = await self._authority(label)
+            own = revocation.request_for(
+                authority.certificate, authority.certificate, request.hash_algorithm
+            )
+            if (own.issuer_name_hash, own.issuer_key_hash) == (
+                request.issuer_name_hash,
+                request.issuer_key_hash,
+            ):
+                return authority
+        return None
+
+    async def _respond(self, authority: _Authority, request: revocation.StatusRequest) -> bytes:
+        found = await self._store.find(request.serial)
+        label = await self._store.issuer_label(request.serial)
+        issued = found is not None and label == authority.label
+        revoked = None
+        if issued and found is not None and found.revoked_at is not None:
+            revoked = Revoked(found.serial, found.revoked_at, found.reason or "superseded")
+        responder = authority.responder
+        if responder is None:
+            raise EvidenceUnavailable("the authority has no responder")
+        now = self._now().replace(microsecond=0)
+        return revocation.ocsp_response(
+            request,
+            Status(issued, revoked),
+            responder,
+            this_update=now - SKEW,
+            next_update=now + OCSP_LIFETIME,
+            keystore=self._keystore,
+            linter=None,
+        )
+
+    async def _publish(self, label: str) -> bytes:
+        authority = await self._authority(label)
+        newest = await self._store.newest_list(label)
+        number = newest[0] + 1 if newest else 1
+        now = self._now().replace(microsecond=0)
+        encoded = revocation.crl(
+            authority.certificate,
+            await self._store.revoked(label),
+            number=number,
+            this_update=now - SKEW,
+            next_update=now + CRL_LIFETIME,
+            keystore=self._keystore,
+            key=authority.issued.key,
+            linter=None,
+        )
+        await self._store.publish(label, number, encoded, now + CRL_LIFETIME)
+        return encoded
+
+    async def _issue(
+        self, role: Role, subject: x509.Name, algorithm: KeyAlgorithm, parent: str | None
+    ) -> Issued:
+        issuer = await self._authority(parent) if parent else None
+        key = self._keystore.generate(algorithm)
+        serial = 1 << 128 | secrets.randbits(128)
+        now = self._now().replace(microsecond=0)
+        label = parent or ROOT
+        await self._store.plan(serial, role, label, key, subject.rfc4514_string(), now)
+        try:
+            built = builder(
+                PROFILES[role],
+                subject=subject,
+                public_key=self._keystore.public_key(key),
+                serial=serial,
+                issuer=issuer.certificate if issuer else None,
+                issuer_label=label,
+                urls=self._urls,
+                not_before=now - SKEW,
+            )
+            encoded = issue(
+                built,
+                role,
+                keystore=self._keystore,
+                key=issuer.issued.key if issuer else key,
+                linter=self._linter(),
+            )
+        except HashsealError:
+            await self._store.void(serial)
+            self._keystore.destroy(key)
+            raise
+        not_after = x509.load_der_x509_certificate(encoded).not_valid_after_utc
+        await self._store.issued(serial, encoded, not_after)
+        return Issued(serial, role, encoded, key, (encoded,), not_after)
+
+    async def _with_chain(self, issued: Issued) -> Issued:
+        root, issuing = await self._authority(ROOT), await self._authority(ISSUING)
+        chain = (issued.certificate, issuing.issued.certificate, root.issued.certificate)
+        return replace(issued, chain=chain)
+
+    async def _authority(self, label: str) -> _Authority:
+        if (known := self._authorities.get(label)) is not None:
+            return known
+        roles = {ROOT: Role.ROOT, ISSUING: Role.ISSUING}
+        if label not in roles:
+            raise NotFound("no such authority")
+        found = await self._store.of_role(roles[label])
+        if not found:
+            raise NotFound("the authority has not been founded; run `hashseal-server init`")
+        certificate = x509.load_der_x509_certificate(found[0].certificate)
+        authority = _Authority(label, found[0], certificate)
+        responder = await self._responder(label)
+        if responder is not None:
+            parsed = x509.load_der_x509_certificate(responder.certificate)
+            authority = replace(authority, responder=Responder(parsed, responder.key, certificate))
+            self._authorities[label] = authority
+        return authority
+
+    async def _responder(self, label: str) -> Issued | None:
+        for candidate in await self._store.of_role(Role.RESPONDER):
+            if await self._store.issuer_label(candidate.serial) == label:
+                return candidate
+        return None
+
+
+def _authority_name(organisation: str, common_name: str, country: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, country),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )

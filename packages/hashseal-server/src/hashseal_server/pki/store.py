@@ -1,0 +1,178 @@
+"""Certificates, CRL numbers and pre-produced OCSP responses in the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Integer, LargeBinary, Row, String, Table, Text, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hashseal_server.infra.db import Database, UtcDateTime, metadata
+from hashseal_server.pki.model import Issued, Role
+from hashseal_server.pki.revocation import Revoked
+
+certificates = Table(
+    "certificate",
+    metadata,
+    Column("serial", String(40), primary_key=True),
+    Column("role", String(16), nullable=False, index=True),
+    Column("issuer", String(16), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("planned_at", UtcDateTime, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("der", LargeBinary),
+    Column("not_after", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("reason", String(32)),
+)
+revocation_lists = Table(
+    "revocation_list",
+    metadata,
+    Column("issuer", String(16), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("next_update", UtcDateTime, nullable=False),
+)
+_HEX = "033x"
+
+
+def key_of(serial: int) -> str:
+    """Serial number as it stands in the database: hexadecimal."""
+    return format(serial, _HEX)
+
+
+class PkiStore:
+    """Rows in, values out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def plan(
+        self, serial: int, role: Role, issuer: str, key: str, subject: str, at: datetime
+    ) -> None:
+        """Record what is about to be signed; a second use of a serial number is refused."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                certificates.insert().values(
+                    serial=key_of(serial),
+                    role=role.value,
+                    issuer=issuer,
+                    state="planned",
+                    key=key,
+                    planned_at=at,
+                    plan=json.dumps({"subject": subject}),
+                )
+            )
+
+    async def void(self, serial: int) -> None:
+        """The planned certificate was not signed."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(certificates)
+                .where(certificates.c.serial == key_of(serial), certificates.c.state == "planned")
+                .values(state="void")
+            )
+
+    async def issued(self, serial: int, der: bytes, not_after: datetime) -> None:
+        """The planned certificate is there."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(certificates)
+                .where(certificates.c.serial == key_of(serial))
+                .values(state="issued", der=der, not_after=not_after)
+            )
+
+    async def revoke(self, serial: int, reason: str, at: datetime) -> bool:
+        """Mark as revoked; False when it was not issued or is revoked already."""
+        async with self._database.write() as connection:
+            done = await connection.execute(
+                update(certificates)
+                .where(certificates.c.serial == key_of(serial), certificates.c.state == "issued")
+                .values(state="revoked", revoked_at=at, reason=reason)
+            )
+        return done.rowcount == 1
+
+    async def of_role(self, role: Role) -> list[Issued]:
+        """Usable certificates of a role, newest first; the chain holds the certificate alone."""
+        statement = (
+            select(certificates)
+            .where(certificates.c.role == role.value, certificates.c.state == "issued")
+            .order_by(certificates.c.planned_at.desc())
+        )
+        async with self._database.read() as connection:
+            return [_issued(row) for row in await connection.execute(statement)]
+
+    async def find(self, serial: int) -> Issued | None:
+        """A certificate that was issued, revoked or not."""
+        statement = select(certificates).where(
+            certificates.c.serial == key_of(serial), certificates.c.der.is_not(None)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(statement)).first()
+        return _issued(row) if row else None
+
+    async def issuer_label(self, serial: int) -> str | None:
+        """Which authority issued this serial number."""
+        statement = select(certificates.c.issuer).where(
+            certificates.c.serial == key_of(serial), certificates.c.der.is_not(None)
+        )
+        async with self._database.read() as connection:
+            return (await connection.execute(statement)).scalar()
+
+    async def revoked(self, issuer: str) -> list[Revoked]:
+        """Everything that this authority revoked."""
+        statement = (
+            select(certificates)
+            .where(certificates.c.issuer == issuer, certificates.c.state == "revoked")
+            .order_by(certificates.c.revoked_at)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(statement)).all()
+        return [Revoked(int(row.serial, 16), row.revoked_at, row.reason) for row in rows]
+
+    async def newest_list(self, issuer: str) -> tuple[int, bytes, datetime] | None:
+        """Number, DER and nextUpdate of the last CRL."""
+        statement = (
+            select(revocation_lists)
+            .where(revocation_lists.c.issuer == issuer)
+            .order_by(revocation_lists.c.number.desc())
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(statement)).first()
+        return (row.number, row.der, row.next_update) if row else None
+
+    async def publish(self, issuer: str, number: int, der: bytes, next_update: datetime) -> None:
+        """Keep a CRL; a number that exists already is refused by the database."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                revocation_lists.insert().values(
+                    issuer=issuer, number=number, der=der, next_update=next_update
+                )
+            )
+
+
+async def is_revoked(connection: AsyncConnection, serials: Sequence[int]) -> bool:
+    """Inside the caller's transaction: one of these certificates is revoked (I11)."""
+    statement = select(certificates.c.serial).where(
+        certificates.c.serial.in_([key_of(serial) for serial in serials]),
+        certificates.c.state == "revoked",
+    )
+    return (await connection.execute(statement)).first() is not None
+
+
+def _issued(row: Row[Any]) -> Issued:
+    return Issued(
+        serial=int(row.serial, 16),
+        role=Role(row.role),
+        certificate=row.der,
+        key=row.key,
+        chain=(row.der,),
+        not_after=row.not_after,
+        revoked_at=row.revoked_at,
+        reason=row.reason,
+    )
