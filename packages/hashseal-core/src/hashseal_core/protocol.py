@@ -48,8 +48,9 @@ class Timestamp(Answer, frozen=True):
 
 
 class FileSignature(Answer, frozen=True):
-    """One signed hash: `signature` is a DER SignedData, detached."""
+    """One signed hash: `signature` is a DER SignedData, detached; `id` is its own."""
 
+    id: str
     hash: bytes
     signature: bytes
     timestamp: Timestamp | None = None

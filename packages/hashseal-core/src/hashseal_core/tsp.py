@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hashseal_core import cms, der
-from hashseal_core.algorithms import Digest
+from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.cms.algorithm_identifiers import digest_identifier, read_digest
 from hashseal_core.errors import TimestampInvalid, TimestampUnavailable
 
@@ -252,3 +252,8 @@ def truncate(at: datetime) -> datetime:
     """A time as a token can carry it: UTC, whole milliseconds, never later than `at`."""
     moment = at.astimezone(UTC)
     return moment - timedelta(microseconds=moment.microsecond % 1000)
+
+
+def imprint_of(signature_value: bytes) -> Digest:
+    """What a signature timestamp is over: the SHA-256 of the signature value."""
+    return Digest(DigestAlgorithm.SHA256, hashlib.sha256(signature_value).digest())

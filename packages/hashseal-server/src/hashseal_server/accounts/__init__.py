@@ -1,0 +1,1 @@
+"""Accounts: organisations, their tokens, quota, orders and ledger."""

@@ -1,0 +1,1 @@
+"""Seals: what a customer picks by its id."""

@@ -1,0 +1,1 @@
+"""Sign hashes: the use case that everything else serves."""
