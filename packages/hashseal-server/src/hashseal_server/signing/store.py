@@ -1,4 +1,7 @@
-"""Signature records, and the one transaction that releases a call (safety: I1, I2, I3, I11, I14)."""
+"""Signature records, and the one transaction that releases a call.
+
+Promises I1, I2, I3, I11 and I14 are kept here.
+"""
 
 from __future__ import annotations
 

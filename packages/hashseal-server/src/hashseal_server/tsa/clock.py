@@ -1,4 +1,7 @@
-"""The time that tokens state. The sandbox trusts the system clock, and its certificates say TEST."""
+"""The time that tokens state.
+
+The sandbox trusts the system clock, and its certificates say TEST.
+"""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class TimestampAuthority:
             )
         return made
 
-    def respond(self, request_der: bytes) -> bytes:
+    def respond(self, request_der: bytes) -> bytes:  # noqa: PLR0911 - one per failInfo
         """A TimeStampResp, whatever comes in: granted, or refused with the right failInfo."""
         try:
             request = tsp.parse_request(request_der)

@@ -22,7 +22,7 @@ SIZE_BOUND_SPARE = 256
 def token(
     content: tsp.TokenContent, certificates: Sequence[bytes], sign: Callable[[bytes], bytes]
 ) -> bytes:
-    """DER of the token; `certificates` begins with the TSU's, `sign` gets the to-be-signed bytes."""
+    """DER of the token; `certificates` begins with the TSU's; `sign` gets the attributes."""
     encoded = tsp.tst_info(content)
     digest = Digest(DigestAlgorithm.SHA256, hashlib.sha256(encoded).digest())
     attributes = cms.signed_attributes(digest, certificates[0], content_type=cms.CONTENT_TST_INFO)

@@ -1,0 +1,275 @@
+"""The composition root: settings become stores, services and one ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from litestar import Litestar
+
+from hashseal_core.algorithms import KeyAlgorithm
+from hashseal_core.errors import ConfigurationInvalid, HashsealError, OutputRefused
+from hashseal_server.accounts.model import Account
+from hashseal_server.accounts.service import Accounts
+from hashseal_server.accounts.store import AccountStore
+from hashseal_server.audit import AuditLog
+from hashseal_server.infra.db import Database, newest_schema_version
+from hashseal_server.keystore.software import SoftwareKeyStore
+from hashseal_server.pki.issuance import Linter
+from hashseal_server.pki.lint import PkixLinter
+from hashseal_server.pki.model import LegalPerson
+from hashseal_server.pki.service import CertificateAuthority
+from hashseal_server.pki.store import PkiStore
+from hashseal_server.seals.service import Seals
+from hashseal_server.seals.store import SealStore
+from hashseal_server.settings import Settings
+from hashseal_server.signing.service import SigningService
+from hashseal_server.signing.store import SigningStore
+from hashseal_server.tsa.clock import MonotonicClock
+from hashseal_server.tsa.service import TimestampAuthority
+from hashseal_server.web.app import Parts, application
+
+SANDBOX_URL = "http://sandbox.hashseal.example.com"
+SANDBOX_ALGORITHMS = (KeyAlgorithm.P256, KeyAlgorithm.RSA3072)
+_SEQUENCE_SECONDS = 1.0
+
+
+def now() -> datetime:
+    """The system clock, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What the operator's commands use; it needs no founded authority."""
+
+    settings: Settings
+    database: Database
+    keystore: SoftwareKeyStore
+    authority: CertificateAuthority
+    accounts: Accounts
+    account_store: AccountStore
+    seal_store: SealStore
+    audit: AuditLog
+
+    async def initialise(self) -> None:
+        """Found the authority and its first timestamping unit; what exists stays."""
+        settings = self.settings
+        await self.authority.found(
+            test=settings.test, organisation=settings.organisation, country=settings.country
+        )
+        if not await self.authority.units():
+            name = "Hashseal TEST TSU 1" if settings.test else "Hashseal TSU 1"
+            await self.authority.issue_tsu(name, settings.organisation, settings.country)
+
+    async def timestamps(self) -> TimestampAuthority:
+        """The timestamp authority with its newest unit.
+
+        Raises:
+            ConfigurationInvalid: the service has not been initialised.
+        """
+        units = await self.authority.units()
+        if not units:
+            raise ConfigurationInvalid("run `hashseal-server init` first")
+        return TimestampAuthority(keystore=self.keystore, clock=MonotonicClock(now), unit=units[0])
+
+    async def seals(self) -> Seals:
+        """The seals of all accounts."""
+        size = (await self.timestamps()).token_size_bound
+        return Seals(
+            store=self.seal_store, authority=self.authority, token_size=lambda: size, now=now
+        )
+
+    async def app(self) -> Litestar:
+        """The ASGI application."""
+        timestamps, seals = await self.timestamps(), await self.seals()
+        signing_store = SigningStore(self.database)
+        signing = SigningService(
+            records=signing_store,
+            quota=self.account_store,
+            seals=seals,
+            keystore=self.keystore,
+            timestamps=timestamps,
+            evidence_source=self.authority,
+            now=now,
+        )
+        return application(
+            Parts(
+                accounts=self.accounts,
+                account_store=self.account_store,
+                seals=seals,
+                signing=signing,
+                signing_store=signing_store,
+                authority=self.authority,
+                timestamps=timestamps,
+                keystore=self.keystore,
+                database=self.database,
+            )
+        )
+
+
+@asynccontextmanager
+async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator[Operator]:
+    """Open everything; close it at the end.
+
+    Raises:
+        OutputRefused: the data folder cannot be written.
+        ConfigurationInvalid: the schema is not of this version.
+    """
+    secret = _secret(settings.data_dir)
+    database = Database(settings.database)
+    try:
+        if migrate:
+            await database.migrate()
+        elif await database.schema_version() != newest_schema_version():
+            raise ConfigurationInvalid("the schema is not of this version; run migrate")
+        keystore = SoftwareKeyStore(settings.data_dir / "keys", secret)
+        account_store = AccountStore(database)
+
+        def linter() -> Linter:
+            return PkixLinter(test=settings.test)
+
+        yield Operator(
+            settings=settings,
+            database=database,
+            keystore=keystore,
+            authority=CertificateAuthority(
+                store=PkiStore(database),
+                keystore=keystore,
+                linter=linter,
+                base_url=settings.public_url,
+                now=now,
+            ),
+            accounts=Accounts(store=account_store, pepper=secret, now=now),
+            account_store=account_store,
+            seal_store=SealStore(database),
+            audit=AuditLog(database),
+        )
+    finally:
+        await database.close()
+
+
+def _secret(folder: Path) -> bytes:
+    """The secret of this data folder, made on first use, mode 0600."""
+    path = folder / "secret"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(folder):
+            if not path.exists():
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(secrets.token_hex(32).encode())
+            return path.read_bytes()
+    except OSError as error:
+        raise OutputRefused(f"the data folder cannot be used: {error.strerror}") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time initialises a data folder."""
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The whole service, ready to sign: no port, no network, one account."""
+
+    app: Litestar
+    token: str
+    seal_ids: Mapping[str, str]
+    trust_anchor: bytes
+
+
+@asynccontextmanager
+async def sandbox(data_dir: Path) -> AsyncIterator[Sandbox]:
+    """The service in this process, with test authority, account, token and one seal per algorithm.
+
+    Raises:
+        OutputRefused: the folder cannot be written.
+    """
+    settings = Settings(
+        data_dir=data_dir,
+        database_url=None,
+        public_url=SANDBOX_URL,
+        organisation="Hashseal TEST",
+        test=True,
+    )
+    async with operator(settings) as opened:
+        with _locked(data_dir):
+            await opened.initialise()
+            account = await _sandbox_account(opened)
+            seals = {
+                seal.key_algorithm.value: seal.id
+                for seal in await opened.seal_store.all(account.id)
+            }
+            for algorithm in SANDBOX_ALGORITHMS:
+                if algorithm.value not in seals:
+                    subject = LegalPerson(
+                        "Hashseal TEST Seal", "Test Organisation", "NTRCH-TEST1", "CH"
+                    )
+                    book = await opened.seals()
+                    made = await book.create(
+                        account.id, subject, kind="official", algorithm=algorithm
+                    )
+                    seals[algorithm.value] = made.id
+        token = await opened.accounts.create_token(account.id)
+        app = await opened.app()
+        async with sequencing(opened.audit):
+            yield Sandbox(app, token.text, seals, await opened.authority.trust_anchor())
+        await opened.account_store.revoke_token(token.id, now())
+
+
+async def _sandbox_account(opened: Operator) -> Account:
+    """The sandbox's account; it never runs dry."""
+    known = await opened.account_store.all()
+    account = known[0] if known else await opened.accounts.create("Sandbox")
+    left = await opened.account_store.balance(account.id)
+    if left.free + left.paid < 10_000:  # noqa: PLR2004
+        await opened.accounts.record_order(account.id, 100_000)
+    return account
+
+
+@asynccontextmanager
+async def sequencing(audit: AuditLog) -> AsyncIterator[None]:
+    """Chain audit records each second while the block runs, and once at its end."""
+
+    async def each_second() -> None:
+        while True:
+            await asyncio.sleep(_SEQUENCE_SECONDS)
+            with contextlib.suppress(HashsealError):  # the next round comes in a second
+                await audit.sequence()
+
+    task = asyncio.create_task(each_second())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await audit.sequence()
+
+
+async def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; calls under way are finished first.
+
+    Raises:
+        ConfigurationInvalid: the service has not been initialised.
+    """
+    async with operator(settings, migrate=settings.database_url is None) as opened:
+        app = await opened.app()
+        config = uvicorn.Config(
+            app, host=host, port=port, log_level="warning", access_log=False, server_header=False
+        )
+        async with sequencing(opened.audit):
+            await uvicorn.Server(config).serve()

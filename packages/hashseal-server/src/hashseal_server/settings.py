@@ -1,0 +1,91 @@
+"""Settings: `HASHSEAL_…` variables over a TOML file (`HASHSEAL_CONFIG`) over defaults.
+
+Only `main` reads them; everybody else gets values. Secrets have no default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from hashseal_core.errors import ConfigurationInvalid
+
+PREFIX = "HASHSEAL_"
+CONFIG = f"{PREFIX}CONFIG"
+
+
+def _data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "hashseal-server"
+
+
+class Settings(BaseSettings):
+    """What an operator may set."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    data_dir: Path = Field(default_factory=_data_dir)
+    database_url: str | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    organisation: str = "Hashseal Test Operator"
+    country: str = Field(default="CH", pattern="^[A-Z]{2}$")
+    test: bool = True
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL: the one that was set, or SQLite in the data folder."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'hashseal.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then the file."""
+        del dotenv_settings, file_secret_settings
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if path := os.environ.get(CONFIG):
+            sources.append(TomlConfigSettingsSource(settings_cls, Path(path)))
+        return tuple(sources)
+
+
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        ConfigurationInvalid: the file is missing or a value is wrong; all faults are named.
+    """
+    path = os.environ.get(CONFIG)
+    if path and not Path(path).is_file():
+        raise ConfigurationInvalid(f"{CONFIG} names a file that is not there", field=CONFIG)
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigurationInvalid(faults) from error
+    except ValueError as error:
+        raise ConfigurationInvalid("the settings file is not valid TOML", field=CONFIG) from error
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """`HASHSEAL_…` variables that mean nothing to the service."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG}
+    own = "HASHSEAL_SANDBOX_DIR"  # the command line's
+    return sorted(n for n in environment if n.startswith(PREFIX) and n not in known | {own})

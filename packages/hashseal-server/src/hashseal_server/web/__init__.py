@@ -1,0 +1,1 @@
+"""HTTP: the native API, the public PKI endpoints, problems, OpenAPI."""

@@ -1,0 +1,306 @@
+"""The Litestar application: routes in, values of the slices out."""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from hashseal_core import protocol
+from hashseal_core.errors import InvalidValue, MalformedRequest, NotFound, UnsupportedMediaType
+from hashseal_server.accounts.model import Order, Principal
+from hashseal_server.accounts.quota import UNIT_PRICE
+from hashseal_server.accounts.service import Accounts
+from hashseal_server.accounts.store import AccountStore
+from hashseal_server.infra.commit import RequestIdentity
+from hashseal_server.infra.db import Database
+from hashseal_server.keystore.port import KeyStore
+from hashseal_server.pki.service import CertificateAuthority
+from hashseal_server.seals.service import Seals
+from hashseal_server.signing.model import Record
+from hashseal_server.signing.service import SigningService
+from hashseal_server.signing.store import SigningStore
+from hashseal_server.tsa.service import TimestampAuthority
+from hashseal_server.web.bodies import idempotency_key, read
+from hashseal_server.web.openapi import document
+from hashseal_server.web.problems import on_error, request_id
+
+_ENCODER = msgspec.json.Encoder(decimal_format="string")
+_PAGE = 100
+AnyRequest = Request[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes need."""
+
+    accounts: Accounts
+    account_store: AccountStore
+    seals: Seals
+    signing: SigningService
+    signing_store: SigningStore
+    authority: CertificateAuthority
+    timestamps: TimestampAuthority
+    keystore: KeyStore
+    database: Database
+
+
+def application(parts: Parts) -> Litestar:
+    """The ASGI application."""
+    return Litestar(
+        route_handlers=[*_signing(parts), *_reading(parts), *_public_pki(parts), *_plain(parts)],
+        exception_handlers={Exception: on_error},
+        after_request=_stamp,
+        openapi_config=None,
+        request_max_body_size=protocol.MAX_BODY,
+        logging_config=None,
+    )
+
+
+async def _stamp(response: Response[Any]) -> Response[Any]:
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response
+
+
+def _json(request: AnyRequest, body: bytes | protocol.Answer) -> Response[bytes]:
+    octets = body if isinstance(body, bytes) else _ENCODER.encode(body)
+    headers = {"X-Request-Id": request_id(request)}
+    return Response(octets, media_type="application/json", headers=headers, status_code=200)
+
+
+def _signing(parts: Parts) -> list[HTTPRouteHandler]:
+    @post("/v1/documents/sign", name="sign_documents")
+    async def sign_documents(request: AnyRequest) -> Response[bytes]:
+        caller = await parts.accounts.authenticate(request.headers.get("authorization"))
+        key = idempotency_key(request)
+        body, asked = await read(request, protocol.SignDocuments)
+        identity = RequestIdentity(caller.account_id, key, "documents/sign", body)
+        return _json(request, await parts.signing.sign(caller, asked, identity))
+
+    @post("/v1/timestamps", name="timestamp_document")
+    async def timestamp_document(request: AnyRequest) -> Response[bytes]:
+        caller = await parts.accounts.authenticate(request.headers.get("authorization"))
+        key = idempotency_key(request)
+        body, asked = await read(request, protocol.TimestampDocument)
+        identity = RequestIdentity(caller.account_id, key, "timestamps", body)
+        return _json(request, await parts.signing.timestamp(caller, asked, identity))
+
+    return [sign_documents, timestamp_document]
+
+
+def _reading(parts: Parts) -> list[HTTPRouteHandler]:
+    async def who(request: AnyRequest) -> Principal:
+        return await parts.accounts.authenticate(request.headers.get("authorization"))
+
+    @get("/v1/seals")
+    async def list_seals(request: AnyRequest) -> Response[bytes]:
+        found = await parts.seals.all((await who(request)).account_id)
+        return _json(request, protocol.Seals([parts.seals.describe(seal) for seal in found]))
+
+    @get("/v1/seals/{seal_id:str}")
+    async def show_seal(request: AnyRequest, seal_id: str) -> Response[bytes]:
+        seal = await parts.seals.find((await who(request)).account_id, seal_id)
+        return _json(request, parts.seals.describe(seal))
+
+    @get("/v1/account")
+    async def show_account(request: AnyRequest) -> Response[bytes]:
+        account = await parts.account_store.find((await who(request)).account_id)
+        left = await parts.account_store.balance(account.id)
+        shown = protocol.Account(
+            id=account.id,
+            name=account.name,
+            entitlements=sorted(account.entitlements),
+            balance=protocol.Balance(left.free, left.paid),
+        )
+        return _json(request, shown)
+
+    @get("/v1/signatures")
+    async def list_signatures(request: AnyRequest) -> Response[bytes]:
+        after = _cursor(request.query_params.get("after"))
+        caller = await who(request)
+        records, following = await parts.signing_store.page(caller.account_id, after, _PAGE)
+        cursor = None if following is None else base64.b64encode(b"p%d" % following).decode()
+        page = protocol.SignatureRecords([_record(record) for record in records], next=cursor)
+        return _json(request, page)
+
+    @get("/v1/signatures/{signature_id:str}")
+    async def show_signature(request: AnyRequest, signature_id: str) -> Response[bytes]:
+        caller = await who(request)
+        found = await parts.signing_store.record(caller.account_id, signature_id)
+        return _json(request, _record(found))
+
+    @get("/v1/usage")
+    async def usage(request: AnyRequest) -> Response[bytes]:
+        caller = await who(request)
+        return _json(request, await _usage(parts, request, caller))
+
+    @get("/v1/orders/{order_id:str}")
+    async def show_order(request: AnyRequest, order_id: str) -> Response[bytes]:
+        orders = await parts.account_store.orders((await who(request)).account_id)
+        for order in orders:
+            if order.id == order_id:
+                return _json(request, _order(order))
+        raise NotFound("this account has no order with that id")
+
+    return [
+        list_seals,
+        show_seal,
+        show_account,
+        list_signatures,
+        show_signature,
+        usage,
+        show_order,
+    ]
+
+
+def _public_pki(parts: Parts) -> list[HTTPRouteHandler]:
+    @post("/tsa")
+    async def tsa(request: AnyRequest) -> Response[bytes]:
+        body = await _message(request, "application/timestamp-query", protocol.MAX_TIMESTAMP_QUERY)
+        answer = parts.timestamps.respond(body)
+        return Response(answer, media_type="application/timestamp-reply", status_code=200)
+
+    @post("/ocsp")
+    async def ocsp_post(request: AnyRequest) -> Response[bytes]:
+        body = await _message(request, "application/ocsp-request", protocol.MAX_TIMESTAMP_QUERY)
+        return Response(
+            await parts.authority.ocsp(body),
+            media_type="application/ocsp-response",
+            status_code=200,
+        )
+
+    @get("/ocsp/{encoded:path}")
+    async def ocsp_get(encoded: str) -> Response[bytes]:
+        try:
+            body = base64.b64decode(encoded.lstrip("/"), validate=True)
+        except ValueError:
+            body = b""
+        return Response(await parts.authority.ocsp(body), media_type="application/ocsp-response")
+
+    @get("/crl/{name:str}")
+    async def crl(name: str) -> Response[bytes]:
+        encoded = await parts.authority.crl(_label(name, ".crl"))
+        return Response(encoded, media_type="application/pkix-crl")
+
+    @get("/certs/{name:str}")
+    async def certificate(name: str) -> Response[bytes]:
+        encoded = await parts.authority.issuer_certificate(_label(name, ".cer"))
+        return Response(encoded, media_type="application/pkix-cert")
+
+    return [tsa, ocsp_post, ocsp_get, crl, certificate]
+
+
+def _plain(parts: Parts) -> list[HTTPRouteHandler]:
+    @get("/healthz")
+    async def healthz() -> Response[bytes]:
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    @get("/readyz")
+    async def readyz(request: AnyRequest) -> Response[bytes]:
+        parts.keystore.health()
+        await parts.database.schema_version()
+        return _json(request, b'{"status":"ready"}')
+
+    @get("/openapi.json")
+    async def openapi() -> Response[bytes]:
+        return Response(document(), media_type="application/json")
+
+    return [healthz, readyz, openapi]
+
+
+async def _message(request: AnyRequest, media_type: str, limit: int) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
+        raise UnsupportedMediaType(f"send {media_type}")
+    body = await request.body()
+    if len(body) > limit:
+        raise MalformedRequest(f"a message has {limit} octets at most")
+    return body
+
+
+def _label(name: str, ending: str) -> str:
+    if not name.endswith(ending):
+        raise NotFound("there is nothing at this address")
+    return name.removesuffix(ending)
+
+
+def _cursor(text: str | None) -> int:
+    if text is None:
+        return 0
+    try:
+        decoded = base64.b64decode(text, validate=True).decode("ascii")
+        if decoded[:1] == "p":
+            return int(decoded[1:])
+    except ValueError:
+        pass
+    raise InvalidValue("use the cursor of the page before", field="after")
+
+
+def _record(record: Record) -> protocol.SignatureRecord:
+    return protocol.SignatureRecord(
+        id=record.id,
+        call_id=record.call_id,
+        seal_id=record.seal_id,
+        hash_algorithm=record.digest.algorithm.value,
+        hash=record.digest.value,
+        level=record.level,
+        signed_at=record.signed_at,
+        timestamp_serial=record.token_serial,
+    )
+
+
+def _order(order: Order) -> protocol.OrderRow:
+    return protocol.OrderRow(
+        order.id, order.calls, order.unit_price, order.amount, order.recorded_at
+    )
+
+
+def _day(text: str | None, default: datetime, field: str) -> datetime:
+    if text is None:
+        return default
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise InvalidValue("dates look like 2026-01-31", field=field) from error
+
+
+async def _usage(parts: Parts, request: AnyRequest, caller: Principal) -> protocol.Usage:
+    """Calls and money by day, seal and token; paid calls in the order in which they were bought."""
+    epoch = datetime(2000, 1, 1, tzinfo=UTC)
+    begin = _day(request.query_params.get("from"), epoch, "from")
+    last = _day(request.query_params.get("to"), datetime.now(UTC), "to")
+    orders = await parts.account_store.orders(caller.account_id)
+    prices = [order.unit_price for order in orders for _ in range(order.calls)]
+    rows: dict[tuple[str, str, str], list[int | Decimal]] = defaultdict(lambda: [0, 0, Decimal(0)])
+    used = 0
+    for entry in await parts.account_store.usage(
+        caller.account_id, epoch, last + timedelta(days=1)
+    ):
+        paid = -entry.paid
+        amount = sum(prices[used : used + paid], Decimal(0))
+        used += paid
+        if entry.booked_at < begin:
+            continue
+        row = rows[(entry.booked_at.date().isoformat(), entry.seal_id, entry.token_id)]
+        row[0] += -entry.free
+        row[1] += paid
+        row[2] += amount
+    left = await parts.account_store.balance(caller.account_id)
+    return protocol.Usage(
+        rows=[
+            protocol.UsageRow(
+                day, seal, token, int(free + paid), int(free), int(paid), Decimal(amount)
+            )
+            for (day, seal, token), (free, paid, amount) in sorted(rows.items())
+        ],
+        orders=[_order(order) for order in orders],
+        unit_price=UNIT_PRICE,
+        balance=protocol.Balance(left.free, left.paid),
+    )

@@ -1,0 +1,89 @@
+"""Read request bodies strictly: JSON of the documented shape, hashes only, never a document."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+
+from hashseal_core import protocol
+from hashseal_core.errors import (
+    BodyTooLarge,
+    DocumentRefused,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyMissing,
+    InvalidValue,
+    MalformedRequest,
+    UnknownField,
+    UnsupportedMediaType,
+)
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DOCUMENT_TYPES = ("application/pdf", "multipart/", "application/octet-stream")
+_BASE64_PDF = b"JVBERi"
+_Shape = TypeVar("_Shape", protocol.SignDocuments, protocol.TimestampDocument)
+
+
+async def read(request: Request[Any, Any, Any], shape: type[_Shape]) -> tuple[bytes, _Shape]:
+    """Octets and decoded body.
+
+    Raises:
+        DocumentRefused, UnsupportedMediaType, BodyTooLarge, MalformedRequest, UnknownField,
+        InvalidValue: without a word of what was sent.
+    """
+    media_type = request.headers.get("content-type", "").lower()
+    if media_type.startswith(_DOCUMENT_TYPES):
+        raise DocumentRefused("documents are never taken here, only their hashes")
+    if media_type.partition(";")[0].strip() != "application/json":
+        raise UnsupportedMediaType("send application/json")
+    body = await request.body()
+    if len(body) > protocol.MAX_BODY:
+        raise BodyTooLarge("a body has 256 KiB at most")
+    if b"%PDF" in body or _BASE64_PDF in body:
+        raise DocumentRefused("documents are never taken here, only their hashes")
+    return body, decode(body, shape)
+
+
+def decode(body: bytes, shape: type[_Shape]) -> _Shape:
+    """The body as this shape; hashes must be canonical base64.
+
+    Raises:
+        MalformedRequest, UnknownField, InvalidValue.
+    """
+    try:
+        decoded = msgspec.json.decode(body, type=shape, strict=True)
+        raw = msgspec.json.decode(body)
+    except msgspec.ValidationError as error:
+        if "unknown field" in str(error):
+            raise UnknownField("the body has a field that this operation does not have") from error
+        where = re.search(r"at `\$\.([a-z_]+)", str(error))
+        detail = "a field is missing, or has a value or type that is not allowed"
+        raise InvalidValue(detail, field=where[1] if where else None) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedRequest("the body is not one JSON object") from error
+    many = isinstance(decoded, protocol.SignDocuments)
+    sent = raw["hashes"] if many else [raw["hash"]]
+    values = decoded.hashes if isinstance(decoded, protocol.SignDocuments) else [decoded.hash]
+    for text, value in zip(sent, values, strict=True):
+        if base64.b64encode(value).decode() != text:
+            raise InvalidValue(
+                "hashes are standard base64 with padding", field="hashes" if many else "hash"
+            )
+    return decoded
+
+
+def idempotency_key(request: Request[Any, Any, Any]) -> str:
+    """The Idempotency-Key header.
+
+    Raises:
+        IdempotencyKeyMissing, IdempotencyKeyInvalid.
+    """
+    key = request.headers.get("idempotency-key")
+    if not key:
+        raise IdempotencyKeyMissing("send an Idempotency-Key header")
+    if not _KEY.fullmatch(key):
+        raise IdempotencyKeyInvalid("the key is not 1 to 64 of A-Z a-z 0-9 _ -")
+    return key
