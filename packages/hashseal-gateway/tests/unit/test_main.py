@@ -4,6 +4,7 @@ import sys
 from importlib.metadata import version
 
 import pytest
+
 from hashseal_gateway import main as gateway
 
 
