@@ -1,0 +1,63 @@
+"""Signed attributes: the exact bytes that a signing key signs (RFC 5652 §5.4, EN 319 142-1)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from hashseal_core import der
+from hashseal_core.algorithms import Digest
+
+CONTENT_DATA = "1.2.840.113549.1.7.1"
+CONTENT_TST_INFO = "1.2.840.113549.1.9.16.1.4"
+CONTENT_TYPE = "1.2.840.113549.1.9.3"
+MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
+SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.47"
+SIGNATURE_TIMESTAMP = "1.2.840.113549.1.9.16.2.14"
+
+
+def attribute(kind: str, value: bytes) -> bytes:
+    """An Attribute with one value."""
+    return der.sequence(der.oid(kind), der.set_of([value]))
+
+
+def issuer_and_serial(certificate_der: bytes) -> tuple[bytes, bytes]:
+    """DER of issuer name and serial number of a certificate, as they stand in it.
+
+    Raises:
+        DerInvalid: not a certificate.
+    """
+    body = der.Reader(certificate_der).sequence().sequence()
+    body.optional(0xA0)
+    serial = body.take(der.INTEGER).raw
+    body.take(der.SEQUENCE)
+    return body.take(der.SEQUENCE).raw, serial
+
+
+def signing_certificate_v2(certificate_der: bytes) -> bytes:
+    """SigningCertificateV2 with one ESSCertIDv2 over SHA-256, issuerSerial included (RFC 5035)."""
+    issuer, serial = issuer_and_serial(certificate_der)
+    names = der.sequence(der.encode(0xA4, issuer))
+    ess = der.sequence(
+        der.octet_string(hashlib.sha256(certificate_der).digest()), der.sequence(names, serial)
+    )
+    return der.sequence(der.sequence(ess))
+
+
+def signed_attributes(
+    digest: Digest, signing_certificate_der: bytes, *, content_type: str = CONTENT_DATA
+) -> bytes:
+    """Encode the attributes that the signing key signs (RFC 5652 §5.4, EN 319 142-1).
+
+    The result is the DER of a SET OF and is what gets hashed; SignerInfo later carries the same
+    content under an implicit tag. There is no signing-time: in a PDF the time is `/M`.
+
+    Raises:
+        DerInvalid: `signing_certificate_der` is not a certificate.
+    """
+    return der.set_of(
+        [
+            attribute(CONTENT_TYPE, der.oid(content_type)),
+            attribute(MESSAGE_DIGEST, der.octet_string(digest.value)),
+            attribute(SIGNING_CERTIFICATE_V2, signing_certificate_v2(signing_certificate_der)),
+        ]
+    )

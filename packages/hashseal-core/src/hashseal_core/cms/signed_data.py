@@ -1,0 +1,244 @@
+"""SignedData with one signer: assemble and parse (RFC 5652 §5)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hashseal_core import der
+from hashseal_core.algorithms import (
+    Digest,
+    DigestAlgorithm,
+    KeyAlgorithm,
+    SignatureAlgorithm,
+    SignatureScheme,
+)
+from hashseal_core.cms.algorithm_identifiers import (
+    digest_identifier,
+    read_digest,
+    read_signature,
+    signature_identifier,
+)
+from hashseal_core.cms.attributes import (
+    CONTENT_DATA,
+    MESSAGE_DIGEST,
+    SIGNATURE_TIMESTAMP,
+    SIGNING_CERTIFICATE_V2,
+    attribute,
+    issuer_and_serial,
+    signed_attributes,
+)
+from hashseal_core.errors import CmsInvalid
+
+_SIGNED_DATA = "1.2.840.113549.1.7.2"
+_LONGEST = Digest(DigestAlgorithm.SHA512, b"\x01" * 64)
+_SIGNATURE_OCTETS = {
+    KeyAlgorithm.P256: 72,
+    KeyAlgorithm.P384: 104,
+    KeyAlgorithm.P521: 139,
+    KeyAlgorithm.RSA2048: 256,
+    KeyAlgorithm.RSA3072: 384,
+    KeyAlgorithm.RSA4096: 512,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SignedData:
+    """A parsed SignedData; nothing of it has been verified yet.
+
+    Attributes:
+        content: the encapsulated octets; None when detached.
+        certificates: DER, in the order of the bag.
+        signed_attributes_der: the to-be-signed bytes, under the SET OF tag.
+        attributes: signed attributes, OID to DER of the one value.
+        unsigned: unsigned attributes, likewise.
+        signing_certificate: the certificate that signing-certificate-v2 binds, never the first of
+            the bag.
+    """
+
+    content_type: str
+    content: bytes | None
+    certificates: tuple[bytes, ...]
+    digest_algorithm: DigestAlgorithm
+    signature_algorithm: SignatureAlgorithm
+    signed_attributes_der: bytes
+    attributes: Mapping[str, bytes]
+    message_digest: bytes
+    signature_value: bytes
+    unsigned: Mapping[str, bytes]
+    timestamp_token: bytes | None
+    signing_certificate: bytes
+
+
+def assemble(
+    *,
+    signature_algorithm: SignatureAlgorithm,
+    signed_attributes_der: bytes,
+    signature_value: bytes,
+    certificates: Sequence[bytes],
+    content_type: str = CONTENT_DATA,
+    content: bytes | None = None,
+    timestamp_token: bytes | None = None,
+) -> bytes:
+    """ContentInfo around a SignedData with one SignerInfo, DER.
+
+    `certificates` begins with the signing certificate. With `timestamp_token` (DER) the
+    signature-time-stamp attribute is added (RFC 3161, appendix A).
+
+    Raises:
+        DerInvalid: the first certificate is not a certificate.
+    """
+    issuer, serial = issuer_and_serial(certificates[0])
+    digest = digest_identifier(signature_algorithm.digest)
+    encapsulated = der.oid(content_type)
+    if content is not None:
+        encapsulated += der.encode(0xA0, der.octet_string(content))
+    unsigned = b""
+    if timestamp_token is not None:
+        unsigned = der.set_of([attribute(SIGNATURE_TIMESTAMP, timestamp_token)], 0xA1)
+    signer = der.sequence(
+        der.integer(1),
+        der.sequence(issuer, serial),
+        digest,
+        der.only(signed_attributes_der, der.SET).retag(0xA0),
+        signature_identifier(signature_algorithm),
+        der.octet_string(signature_value),
+        unsigned,
+    )
+    signed_data = der.sequence(
+        der.integer(1 if content_type == CONTENT_DATA else 3),
+        der.set_of([digest]),
+        der.sequence(encapsulated),
+        der.set_of(certificates, 0xA0),
+        der.set_of([signer]),
+    )
+    return der.sequence(der.oid(_SIGNED_DATA), der.encode(0xA0, signed_data))
+
+
+def strip_padding(contents: bytes) -> bytes:
+    """The DER element at the start of a zero-padded `/Contents`.
+
+    Raises:
+        DerInvalid: no element there.
+        CmsInvalid: something else than zeros behind it.
+    """
+    element = der.Reader(contents).take(der.SEQUENCE).raw
+    if contents[len(element) :].strip(b"\x00"):
+        raise CmsInvalid("octets other than padding behind the signature")
+    return element
+
+
+def parse(signed_data_der: bytes) -> SignedData:
+    """Take a SignedData with one signer apart.
+
+    Raises:
+        DerInvalid: not strict DER, or another structure.
+        CmsInvalid: not exactly one signer, or signing-certificate-v2 binds no certificate in it.
+        WeakAlgorithm, UnsupportedAlgorithm: not on the allow-list.
+    """
+    info = der.only(signed_data_der).children()
+    if info.oid() != _SIGNED_DATA:
+        raise CmsInvalid("not a SignedData")
+    wrapped = info.take(0xA0).children()
+    info.end()
+    body = wrapped.sequence()
+    wrapped.end()
+    if body.integer() not in {1, 3}:
+        raise CmsInvalid("unknown SignedData version")
+    body.take(der.SET)
+    encapsulated = body.sequence()
+    content_type = encapsulated.oid()
+    content = None
+    if (explicit := encapsulated.optional(0xA0)) is not None:
+        content = der.only(explicit.content, der.OCTET_STRING).content
+    encapsulated.end()
+    bag = body.optional(0xA0)
+    certificates = tuple(element.raw for element in der.elements(bag.content)) if bag else ()
+    body.optional(0xA1)
+    signers = body.take(der.SET).children()
+    body.end()
+    signer = signers.sequence()
+    if not signers.at_end:
+        raise CmsInvalid("more than one signer")
+    return _signer(signer, content_type, content, certificates)
+
+
+def _signer(
+    signer: der.Reader, content_type: str, content: bytes | None, certificates: tuple[bytes, ...]
+) -> SignedData:
+    if signer.integer() != 1:
+        raise CmsInvalid("the signer is not named by issuer and serial number")
+    named = signer.take(der.SEQUENCE).content
+    digest_algorithm = read_digest(signer)
+    signed = signer.take(0xA0)
+    signature_algorithm = read_signature(signer, digest_algorithm)
+    signature_value = signer.take(der.OCTET_STRING).content
+    unsigned_set = signer.optional(0xA1)
+    signer.end()
+    attributes = _attributes(signed.content)
+    if MESSAGE_DIGEST not in attributes or SIGNING_CERTIFICATE_V2 not in attributes:
+        raise CmsInvalid("message-digest or signing-certificate-v2 is missing")
+    unsigned = _attributes(unsigned_set.content) if unsigned_set else {}
+    return SignedData(
+        content_type=content_type,
+        content=content,
+        certificates=certificates,
+        digest_algorithm=digest_algorithm,
+        signature_algorithm=signature_algorithm,
+        signed_attributes_der=signed.retag(der.SET),
+        attributes=attributes,
+        message_digest=der.only(attributes[MESSAGE_DIGEST], der.OCTET_STRING).content,
+        signature_value=signature_value,
+        unsigned=unsigned,
+        timestamp_token=unsigned.get(SIGNATURE_TIMESTAMP),
+        signing_certificate=_bound(attributes[SIGNING_CERTIFICATE_V2], named, certificates),
+    )
+
+
+def _attributes(content: bytes) -> dict[str, bytes]:
+    """OID to the one value; a repeated attribute or several values are refused."""
+    found: dict[str, bytes] = {}
+    for element in der.elements(content):
+        inner = element.children()
+        kind = inner.oid()
+        values = inner.take(der.SET).children()
+        inner.end()
+        value = values.take().raw
+        if kind in found or not values.at_end:
+            raise CmsInvalid(f"attribute {kind} stands there more than once")
+        found[kind] = value
+    return found
+
+
+def _bound(value: bytes, named: bytes, certificates: tuple[bytes, ...]) -> bytes:
+    """The certificate whose digest stands first in signing-certificate-v2 (RFC 5035, 4)."""
+    ess = der.only(value).children().sequence().sequence()
+    algorithm = read_digest(ess) if ess.peek() == der.SEQUENCE else DigestAlgorithm.SHA256
+    wanted = ess.take(der.OCTET_STRING).content
+    for certificate in certificates:
+        if hashlib.new(algorithm.hashlib_name, certificate).digest() == wanted:
+            if b"".join(issuer_and_serial(certificate)) != named:
+                raise CmsInvalid("signer name and signing-certificate-v2 differ")
+            return certificate
+    raise CmsInvalid("the signing certificate is not among the certificates")
+
+
+def signature_size(
+    *, certificates: Sequence[bytes], key_algorithm: KeyAlgorithm, timestamp_token_size: int
+) -> int:
+    """Upper bound of the CMS in octets, for any allowed digest.
+
+    Raises:
+        DerInvalid: the first certificate is not a certificate.
+    """
+    scheme = SignatureScheme.RSA_PSS if key_algorithm.is_rsa else SignatureScheme.ECDSA
+    algorithm = SignatureAlgorithm(scheme, DigestAlgorithm.SHA512)
+    largest = assemble(
+        signature_algorithm=algorithm,
+        signed_attributes_der=signed_attributes(_LONGEST, certificates[0]),
+        signature_value=bytes(_SIGNATURE_OCTETS[key_algorithm]),
+        certificates=certificates,
+        timestamp_token=der.octet_string(bytes(timestamp_token_size)),
+    )
+    return len(largest)
