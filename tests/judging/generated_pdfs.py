@@ -52,6 +52,27 @@ def one_page(
     return objects
 
 
+def certified(permission: int) -> bytes:
+    """A file whose author's signature (a stand-in) allows only what `permission` says (12.8.2.2)."""
+    objects = one_page()
+    objects[1] = (
+        b"<< /Type /Catalog /Pages 2 0 R /Perms << /DocMDP 8 0 R >>"
+        b" /AcroForm << /SigFlags 3 /Fields [9 0 R] >> >>"
+    )
+    objects[3] = objects[3].replace(b"/Rotate 0", b"/Annots [9 0 R]")
+    transform = f"/TransformParams << /Type /TransformParams /P {permission} /V /1.2 >>"
+    objects[8] = (
+        "<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached"
+        f" /Reference [<< /Type /SigRef /TransformMethod /DocMDP {transform} >>]"
+        f" /ByteRange [0 10 20 30] /Contents <{'0' * 64}> >>"
+    ).encode()
+    objects[9] = (
+        b"<< /Type /Annot /Subtype /Widget /FT /Sig /T (Author) /V 8 0 R /P 3 0 R"
+        b" /Rect [0 0 0 0] /F 132 >>"
+    )
+    return with_table(objects)
+
+
 def body(objects: Mapping[int, bytes], version: str) -> tuple[bytearray, dict[int, int]]:
     """Header and objects, with the offset of each."""
     out = bytearray(f"%PDF-{version}\n%\xe2\xe3\xcf\xd3\n".encode("latin-1"))
