@@ -28,6 +28,7 @@ def test_all_judges_accept(
     signing,
     signed: Signed,
     sources: Mapping[str, Path],
+    *,
     file: str,
     level: str,
     key: str,
