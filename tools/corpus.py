@@ -54,7 +54,15 @@ def run(*command: str | Path, seconds: int = SECONDS) -> subprocess.CompletedPro
 
 def sign(sources: Iterable[Path], target: Path) -> subprocess.CompletedProcess[str]:
     """The public command over some files; `target` is a folder or one file."""
-    command = (sys.executable, "-m", "hashseal.cli", "sign", *sources, "-o", target)
+    command: tuple[str | Path, ...] = (
+        sys.executable,
+        "-m",
+        "hashseal.cli",
+        "sign",
+        *sources,
+        "-o",
+        target,
+    )
     return run(*command, "--level", "B-LT", "--sandbox", "--json", seconds=20 * SECONDS)
 
 
