@@ -1,0 +1,66 @@
+"""Look for the independent tools that judge our output; install the missing ones if we may.
+
+Prints nothing when all are there. Installs Debian packages only as root and with apt-get at hand;
+otherwise says in one line what is missing and exits 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+
+JUDGES: Mapping[str, str] = {
+    "openssl": "openssl",
+    "pdfsig": "poppler-utils",
+    "pdftoppm": "poppler-utils",
+    "qpdf": "qpdf",
+    "mutool": "mupdf-tools",
+    "faketime": "faketime",
+}
+"""Program to the Debian package that holds it."""
+
+
+def missing() -> tuple[str, ...]:
+    """Debian packages whose programs are not on the path."""
+    return tuple(sorted({package for tool, package in JUDGES.items() if not shutil.which(tool)}))
+
+
+def install(packages: tuple[str, ...]) -> bool:
+    """Install Debian packages; the answer is whether apt-get said yes."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ("apt-get", "update", "-qq"),
+        ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages),
+    ):
+        outcome = subprocess.run(
+            command, env=environment, check=False, capture_output=True, text=True
+        )
+        if outcome.returncode:
+            print(outcome.stderr.strip()[-2000:], file=sys.stderr)
+            return False
+    return True
+
+
+def main() -> int:
+    """Exit code 0 when every judge is there at the end."""
+    packages = missing()
+    if not packages:
+        return 0
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"Installing Debian packages for the tests: {' '.join(packages)}", file=sys.stderr)
+        if install(packages):
+            packages = missing()
+    if packages:
+        print(
+            f"the tests need these Debian packages, which are missing: {' '.join(packages)}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
