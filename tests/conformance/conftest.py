@@ -14,6 +14,7 @@ from pathlib import Path
 import generated_pdfs
 import pytest
 from asn1crypto import pem
+
 from hashseal_server.main import sandbox as open_sandbox
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+
 from hashseal_server.main import sandbox as open_sandbox
 
 
