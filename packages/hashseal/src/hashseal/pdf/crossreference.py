@@ -29,7 +29,7 @@ _LOOSE_ENTRY = re.compile(
 )
 _TRAILER = re.compile(SPACE + rb"*+trailer")
 _OBJECT = re.compile(
-    rb"(?<![0-9])(?P<number>\d{1,10})[\0\t\n\f\r ]++(?P<generation>\d{1,5})[\0\t\n\f\r ]++obj(?![A-Za-z])"
+    rb"(?<![0-9])(?P<number>\d{1,10})[\0\t\n\f\r ]++(?P<generation>\d{1,5})[\0\t\n\f\r ]++obj(?![A-Za-z])"  # noqa: E501
     rb"|(?P<stream>(?<!end)stream\r?\n)|(?P<trailer>trailer)"
 )
 _LENGTH = re.compile(rb"/Length[\0\t\n\f\r ]++(\d{1,12})(?![\0\t\n\f\r ]++\d{1,5}[\0\t\n\f\r ]++R)")

@@ -1,7 +1,7 @@
 """A PDF file as a lazily read set of objects; nothing is held that was not asked for.
 
-A file whose cross-references are broken is scanned; then `repaired` is true and the next update must
-carry cross-references for all objects.
+A file whose cross-references are broken is scanned; then `repaired` is true and the next update
+must carry cross-references for all objects.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Document:
         if isinstance(encrypt, Ref):
             self._cache[encrypt.number] = dictionary
 
-    def _repair(self) -> None:
+    def _repair(self) -> None:  # noqa: C901, PLR0912 - one fallback after the other
         found = crossreference.scan(self.buffer, self.base)
         self.repaired = True
         self.handler = None

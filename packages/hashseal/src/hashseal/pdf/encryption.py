@@ -43,7 +43,9 @@ class Handler:
     def _object_key(self, number: int, generation: int, method: str) -> bytes:
         if method == "aes256":
             return self.key
-        salt = number.to_bytes(4, "little")[:3] + generation.to_bytes(4, "little")[:2]
+        salt = (number & 0xFFFFFF).to_bytes(3, "little") + (generation & 0xFFFF).to_bytes(
+            2, "little"
+        )  # noqa: E501
         salt += b"sAlT" if method == "aes128" else b""
         return _md5(self.key + salt)[: min(len(self.key) + 5, 16)]
 
@@ -103,8 +105,8 @@ def open_handler(
     if (
         entries.get(b"Filter") != b"Standard"
         or version not in {1, 2, 4, 5}
-        or not 2 <= revision <= 6
-    ):  # noqa: PLR2004
+        or not 2 <= revision <= 6  # noqa: PLR2004
+    ):
         raise PdfEncryptionUnsupported("the file is encrypted with another handler than a password")
     strings, streams = _methods(entries, version)
     if version == 5:  # noqa: PLR2004
@@ -158,7 +160,7 @@ def _key_128(entries: Dictionary, first_id: bytes, password: bytes, revision: in
     return _user_key(entries, first_id, opened, revision, size, owner, user)
 
 
-def _user_key(
+def _user_key(  # noqa: PLR0917
     entries: Dictionary,
     first_id: bytes,
     password: bytes,

@@ -51,7 +51,7 @@ class Stream:
 
 Dictionary: TypeAlias = "dict[bytes, PdfObject]"
 PdfObject: TypeAlias = (
-    "None | bool | int | Raw | Name | String | Ref | list[PdfObject] | Dictionary | Stream"
+    "bool | int | Raw | Name | String | Ref | list[PdfObject] | Dictionary | Stream | None"
 )
 
 _UNSAFE_IN_NAME = re.compile(rb"[^!-~]|[()<>\[\]{}/%#]")
@@ -74,7 +74,7 @@ def write_string(string: String) -> bytes:
     return b"(" + escaped + b")"
 
 
-def write(value: PdfObject) -> bytes:
+def write(value: PdfObject) -> bytes:  # noqa: C901, PLR0911 - one case for each kind
     """The bytes of an object that is not a stream."""
     match value:
         case None:

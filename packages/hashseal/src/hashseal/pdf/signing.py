@@ -1,8 +1,8 @@
 """Prepares a file for a signature made elsewhere, and embeds it (ISO 32000-2, 12.8).
 
-Invariants: the bytes of the input stand unchanged at the start of the output; the digest is computed
-in one streaming pass; what is embedded goes into a file that hashes to the prepared digest.
-"""
+Invariants: the bytes of the input stand unchanged at the start of the output; the digest is
+computed in one streaming pass; what is embedded goes into a file that hashes to the prepared digest.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from typing import BinaryIO, Protocol
 from hashseal.pdf import form
 from hashseal.pdf.document import Document
 from hashseal.pdf.model import TIMESTAMP, PreparedDocument, SignatureOptions
-from hashseal.pdf.objects import Dictionary, Name, Raw, Ref, date_string, text_string
+from hashseal.pdf.objects import (
+    Dictionary,
+    Name,
+    Raw,
+    Ref,
+    as_dictionary,
+    date_string,
+    text_string,
+)
 from hashseal.pdf.update import Appendix, Update, placeholder
 from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import (
@@ -93,7 +101,7 @@ def _signature(update: Update, options: SignatureOptions, digits: int) -> tuple[
             dictionary[key] = text_string(text)
     if options.certify is not None:
         parameters: Dictionary = {
-            b"Type": Name(b"TransformParams"), b"P": _PERMISSIONS[options.certify], b"V": Name(b"1.2"),
+            b"Type": Name(b"TransformParams"), b"P": _PERMISSIONS[options.certify], b"V": Name(b"1.2"),  # noqa: E501
         }  # fmt: skip
         dictionary[b"Reference"] = [
             {
@@ -118,7 +126,7 @@ def _signature(update: Update, options: SignatureOptions, digits: int) -> tuple[
 
 
 def _field_lock(update: Update, field: form.Field) -> Dictionary:
-    lock = form.as_dictionary(update.document.resolve(field.dictionary[b"Lock"]))
+    lock = as_dictionary(update.document.resolve(field.dictionary[b"Lock"]))
     parameters: Dictionary = {b"Type": Name(b"TransformParams"), b"V": Name(b"1.2")}
     parameters |= {key: lock[key] for key in (b"Action", b"Fields") if key in lock}
     return {
@@ -157,7 +165,7 @@ def prepare_timestamp(
                 b"V": 0,
                 b"ByteRange": Raw(b" " * _RANGE_ROOM),
                 b"Contents": placeholder(digits),
-            }  # fmt: skip
+            }  # fmt: skip  # noqa: RUF028
         )
         name = form.free_name(list(form.fields(document)), "Timestamp")
         form.add_field(update, name, signature)
@@ -166,7 +174,7 @@ def prepare_timestamp(
     return _append(target, appendix, signature, digits, running, digest_algorithm, name, size)
 
 
-def _append(
+def _append(  # noqa: PLR0917
     target: Path, appendix: Appendix, signature: Ref, digits: int, running: _Hash,
     algorithm: DigestAlgorithm, field_name: str, original_size: int,
 ) -> PreparedDocument:  # fmt: skip
@@ -209,7 +217,7 @@ def embed(target: Path, prepared: PreparedDocument, signed_data_der: bytes) -> N
     digits = signed_data_der.hex().encode()
     if len(digits) > prepared.contents_length:
         raise SignatureTooLarge(
-            f"the signature has {len(signed_data_der)} octets, room is for {prepared.contents_length // 2}"
+            f"the signature has {len(signed_data_der)} octets, room is for {prepared.contents_length // 2}"  # noqa: E501
         )
     running = hashlib.new(prepared.digest.algorithm.hashlib_name)
     first, first_length, second, second_length = prepared.byte_range

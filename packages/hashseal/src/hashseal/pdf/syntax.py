@@ -103,7 +103,9 @@ class Parser:
             raise PdfMalformed(f"no object at offset {self.position}")
         return found
 
-    def _next(self, depth: int) -> PdfObject | _Close:
+    def _next(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of token
+        self, depth: int
+    ) -> PdfObject | _Close:
         if depth > MAXIMUM_DEPTH:
             raise PdfLimit("objects are nested too deeply")
         self._tokens += 1

@@ -1,7 +1,7 @@
 """Builds an incremental update (ISO 32000-2, 7.5.6): new bytes after the file, none changed.
 
-The cross-reference section has the form of the file's last one. After a repair it covers all objects
-and has no /Prev, so that readers need nothing of what was broken.
+The cross-reference section has the form of the file's last one. After a repair it covers all
+objects and has no /Prev, so that readers need nothing of what was broken.
 """
 
 from __future__ import annotations
