@@ -1,0 +1,327 @@
+"""A PDF file as a lazily read set of objects; nothing is held that was not asked for.
+
+A file whose cross-references are broken is scanned; then `repaired` is true and the next update must
+carry cross-references for all objects.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from hashseal.pdf import crossreference, encryption, filters
+from hashseal.pdf.crossreference import COMPRESSED, IN_USE, CrossReferences, Entry
+from hashseal.pdf.objects import (
+    Dictionary,
+    Name,
+    PdfObject,
+    Ref,
+    Stream,
+    String,
+    as_array,
+    as_dictionary,
+    as_integer,
+)
+from hashseal.pdf.syntax import Buffer, Parser, indirect_object
+from hashseal_core.errors import (
+    InputUnreadable,
+    PdfError,
+    PdfLimit,
+    PdfMalformed,
+)
+
+MAXIMUM_CHAIN = 32
+MAXIMUM_PAGES_WALKED = 1_000_000
+_HEADER_WITHIN = 1 << 16
+_CACHED_STREAMS = 16
+_VERSION = re.compile(rb"%PDF-(\d\.\d)")
+
+
+class Document:
+    """The newest revision of a file.
+
+    Raises:
+        PdfMalformed: it is not a PDF that can be read.
+        PdfPasswordRequired: it is encrypted and the password does not open it.
+        PdfEncryptionUnsupported: it is encrypted in another way.
+        PdfLimit: it exceeds a limit.
+    """
+
+    def __init__(self, buffer: Buffer, password: str | None = None) -> None:
+        self.buffer = buffer
+        self.handler: encryption.Handler | None = None
+        self.repaired = False
+        self.trailer: Dictionary = {}
+        self._cache: dict[int, PdfObject] = {}
+        self._unpacked: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
+        self._scanned: dict[int, Entry] = {}
+        self._references = CrossReferences([], None)
+        header = buffer.find(b"%PDF-", 0, _HEADER_WITHIN)
+        self.base = max(header, 0)
+        self._password = password
+        try:
+            self._references = crossreference.read(buffer, self.base)
+            self._open([section.trailer for section in self._references.sections])
+        except PdfMalformed:
+            self._repair()
+
+    @property
+    def references(self) -> CrossReferences:
+        """The cross-references as the file has them; empty when it was repaired."""
+        return self._references
+
+    @property
+    def scanned(self) -> dict[int, Entry]:
+        """All objects that a repair found."""
+        return self._scanned
+
+    def _open(self, trailers: list[Dictionary]) -> None:
+        self.trailer = dict(trailers[0]) if trailers else {}
+        for older in trailers[1:]:
+            for key in (b"Root", b"Info", b"ID", b"Encrypt"):
+                if key in older:
+                    self.trailer.setdefault(key, older[key])
+        self._unlock()
+        if not isinstance(self.trailer.get(b"Root"), Ref) or b"Pages" not in self.catalog:
+            raise PdfMalformed("the trailer leads to no catalog")
+        if self.first_page() is None:
+            raise PdfMalformed("the catalog leads to no page")
+
+    def _unlock(self) -> None:
+        if b"Encrypt" not in self.trailer:
+            return
+        encrypt = self.trailer[b"Encrypt"]
+        dictionary = self.resolve(encrypt)
+        if not isinstance(dictionary, dict):
+            raise PdfMalformed("the encryption dictionary is missing")
+        identifiers = as_array(self.resolve(self.trailer.get(b"ID")))
+        first = identifiers[0] if identifiers else None
+        first_id = first.value if isinstance(first, String) else b""
+        self.handler = encryption.open_handler(dictionary, first_id, self._password, self.resolve)
+        self._cache.clear()
+        self._unpacked.clear()
+        if isinstance(encrypt, Ref):
+            self._cache[encrypt.number] = dictionary
+
+    def _repair(self) -> None:
+        found = crossreference.scan(self.buffer, self.base)
+        self.repaired = True
+        self.handler = None
+        self._cache.clear()
+        self._unpacked.clear()
+        self._scanned = dict(found.entries)
+        self._references = CrossReferences([], None)
+        trailers = [trailer for trailer in found.trailers if b"Root" in trailer]
+        packed = []
+        catalogs = []
+        for number in found.entries:
+            try:
+                value = self._at(found.entries[number], number)
+            except PdfError:
+                continue
+            kind = as_dictionary(value).get(b"Type")
+            if kind == b"XRef" and b"Root" in as_dictionary(value):
+                trailers.append(as_dictionary(value))
+            elif kind == b"ObjStm":
+                packed.append(number)
+            elif kind == b"Catalog":
+                catalogs.append(Ref(number, found.entries[number].detail))
+        self.trailer = dict(trailers[-1]) if trailers else {}
+        self._unlock()
+        packed.sort(key=lambda number: found.entries[number].place)
+        for container in packed:
+            try:
+                for index, (number, _) in enumerate(self._unpack(container)[1]):
+                    older = found.entries.get(number)
+                    if older is None or older.place < found.entries[container].place:
+                        self._scanned[number] = Entry(COMPRESSED, container, index)
+            except PdfError:
+                continue
+        if b"Pages" not in self.catalog and catalogs:
+            self.trailer[b"Root"] = catalogs[-1]
+        if b"Pages" not in self.catalog:
+            for number in list(self._scanned):
+                candidate = as_dictionary(self.resolve(Ref(number)))
+                if candidate.get(b"Type") == b"Catalog" and b"Pages" in candidate:
+                    self.trailer[b"Root"] = Ref(number)
+        if b"Pages" not in self.catalog:
+            raise PdfMalformed("the file has no catalog with pages")
+        if self.first_page() is None:
+            raise PdfMalformed("the file has no page")
+
+    def entry(self, number: int) -> Entry | None:
+        """Where an object is."""
+        if self.repaired:
+            return self._scanned.get(number)
+        return self._references.entry(self.buffer, number)
+
+    def resolve(self, value: PdfObject) -> PdfObject:
+        """The object that a reference leads to; null when it leads nowhere.
+
+        Raises:
+            PdfMalformed: something else stands where the object should be.
+        """
+        for _ in range(MAXIMUM_CHAIN):
+            if not isinstance(value, Ref):
+                return value
+            value = self._object(value.number)
+        raise PdfMalformed("references form a loop")
+
+    def _object(self, number: int) -> PdfObject:
+        if number in self._cache:
+            return self._cache[number]
+        entry = self.entry(number)
+        value: PdfObject = None
+        if entry is not None and entry.kind in {IN_USE, COMPRESSED}:
+            value = self._at(entry, number)
+        self._cache[number] = value
+        return value
+
+    def _at(self, entry: Entry, number: int) -> PdfObject:
+        if entry.kind == COMPRESSED:
+            octets, index = self._unpack(entry.place)
+            for stored, offset in [*index[entry.detail : entry.detail + 1], *index]:
+                if stored == number:
+                    return Parser(octets, offset).value()
+            return None
+        found = indirect_object(self.buffer, entry.place + self.base)
+        if found.number != number:
+            raise PdfMalformed(f"another object stands at the offset of object {number}")
+        if self.handler is None:
+            return found.value
+        return self._decrypted(found.value, self.handler, number, found.generation)
+
+    def _decrypted(
+        self, value: PdfObject, handler: encryption.Handler, number: int, generation: int
+    ) -> PdfObject:
+        match value:
+            case String():
+                return replace(value, value=handler.decrypt_string(value.value, number, generation))
+            case list():
+                return [self._decrypted(item, handler, number, generation) for item in value]
+            case dict():
+                signature = b"ByteRange" in value
+                return {
+                    key: item
+                    if signature and key == b"Contents"
+                    else self._decrypted(item, handler, number, generation)
+                    for key, item in value.items()
+                }
+            case Stream():
+                if value.dictionary.get(b"Type") == b"XRef":
+                    return value
+                names = value.dictionary.get(b"Filter")
+                first = names[0] if isinstance(names, list) and names else names
+                clear = (
+                    value.raw
+                    if first == b"Crypt"
+                    else handler.decrypt_stream(value.raw, number, generation)
+                )
+                return Stream(
+                    as_dictionary(self._decrypted(value.dictionary, handler, number, generation)),
+                    clear,
+                )
+            case _:
+                return value
+
+    def _unpack(self, container: int) -> tuple[bytes, list[tuple[int, int]]]:
+        if container in self._unpacked:
+            return self._unpacked[container]
+        entry = self.entry(container)
+        if entry is None or entry.kind != IN_USE:
+            raise PdfMalformed("an object stream is missing")
+        stream = self._at(entry, container)
+        if not isinstance(stream, Stream):
+            raise PdfMalformed("an object stream is not a stream")
+        octets = filters.decode(stream, stream.raw)
+        first = as_integer(self.resolve(stream.dictionary.get(b"First")))
+        count = as_integer(self.resolve(stream.dictionary.get(b"N")))
+        parser = Parser(octets)
+        index = []
+        for _ in range(min(count, len(octets) // 2)):
+            number, offset = parser.value(), parser.value()
+            if not isinstance(number, int) or not isinstance(offset, int):
+                raise PdfMalformed("the index of an object stream is broken")
+            index.append((number, first + offset))
+        if len(self._unpacked) >= _CACHED_STREAMS:
+            self._unpacked.pop(next(iter(self._unpacked)))
+        self._unpacked[container] = (octets, index)
+        return octets, index
+
+    @property
+    def catalog(self) -> Dictionary:
+        """The document catalog."""
+        return as_dictionary(self.resolve(self.trailer.get(b"Root")))
+
+    @property
+    def version(self) -> str:
+        """The version that header and catalog agree on (7.2.2)."""
+        match = _VERSION.match(self.buffer, self.base)
+        header = match[1].decode() if match else "1.4"
+        name = self.resolve(self.catalog.get(b"Version"))
+        return max(header, name.decode("latin-1")) if isinstance(name, Name) else header
+
+    def pages(self) -> Iterator[tuple[Ref | None, Dictionary]]:
+        """The pages in order, as far as the tree can be followed.
+
+        Raises:
+            PdfLimit: the tree is larger than any honest one.
+        """
+        waiting: list[PdfObject] = [self.catalog.get(b"Pages")]
+        seen: set[int] = set()
+        steps = 0
+        while waiting:
+            steps += 1
+            if steps > MAXIMUM_PAGES_WALKED:
+                raise PdfLimit("the page tree is too large")
+            node = waiting.pop()
+            reference = node if isinstance(node, Ref) else None
+            if reference is not None:
+                if reference.number in seen:
+                    continue
+                seen.add(reference.number)
+            dictionary = self.resolve(node)
+            if not isinstance(dictionary, dict):
+                continue
+            kids = self.resolve(dictionary.get(b"Kids"))
+            if isinstance(kids, list) and dictionary.get(b"Type") != b"Page":
+                waiting.extend(reversed(kids))
+            elif (
+                dictionary.get(b"Type") == b"Page"
+                or b"Contents" in dictionary
+                or b"MediaBox" in dictionary
+            ):
+                yield reference, dictionary
+
+    def first_page(self) -> tuple[Ref | None, Dictionary] | None:
+        """The first page, preferably one that can be written again."""
+        first = None
+        for count, page in enumerate(self.pages()):
+            if page[0] is not None:
+                return page
+            first = first or page
+            if count > MAXIMUM_CHAIN:
+                break
+        return first
+
+
+@contextmanager
+def opened(path: Path, password: str | None = None) -> Iterator[Document]:
+    """The document in a file, memory-mapped while the context lasts.
+
+    Raises:
+        InputUnreadable: the file cannot be read.
+        PdfError: it is not a PDF that can be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size == 0:
+                raise PdfMalformed("the file is empty")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+                yield Document(buffer, password)
+    except OSError as error:
+        raise InputUnreadable(f"{path.name} cannot be read: {error.strerror}") from None

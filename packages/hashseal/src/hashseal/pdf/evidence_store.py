@@ -1,0 +1,99 @@
+"""The document security store: validation material inside the file (EN 319 142-1, 5.4.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from hashseal.pdf import filters, form
+from hashseal.pdf.document import Document, opened
+from hashseal.pdf.objects import Dictionary, PdfObject, Ref, Stream, as_array, as_dictionary
+from hashseal.pdf.update import Update
+from hashseal_core.errors import OutputRefused, PdfError
+from hashseal_core.evidence import ValidationMaterial
+
+MAXIMUM_STORED = 4_096
+
+
+def stored(document: Document, key: bytes) -> dict[bytes, Ref]:
+    """The octets in one array of the store, with the stream each is in."""
+    store = as_dictionary(document.resolve(document.catalog.get(b"DSS")))
+    found: dict[bytes, Ref] = {}
+    for item in as_array(document.resolve(store.get(key)))[:MAXIMUM_STORED]:
+        try:
+            stream = document.resolve(item)
+            if isinstance(item, Ref) and isinstance(stream, Stream):
+                found[filters.decode(stream, stream.raw)] = item
+        except PdfError:
+            continue
+    return found
+
+
+def add_validation(
+    target: Path,
+    material: ValidationMaterial,
+    *,
+    contents: bytes | None = None,
+    password: str | None = None,
+) -> None:
+    """Append the material to the target in place, merged with what is stored already.
+
+    With `contents`, the /Contents of a signature with its padding, a VRI entry is made for it.
+
+    Raises:
+        PdfError: the file cannot be read.
+        InputUnreadable: likewise.
+        OutputRefused: the file cannot be written.
+    """
+    with opened(target, password) as document:
+        update = Update(document)
+        root = document.catalog
+        store = dict(as_dictionary(document.resolve(root.get(b"DSS"))))
+        vri: Dictionary = {}
+        changed = False
+        for key, single, items in (
+            (b"Certs", b"Cert", material.certificates),
+            (b"OCSPs", b"OCSP", material.ocsp_responses),
+            (b"CRLs", b"CRL", material.crls),
+        ):
+            references, added = _merge(update, stored(document, key), items)
+            if added:
+                store[key] = [*as_array(document.resolve(store.get(key))), *added]
+                changed = True
+            if references:
+                vri[single] = references
+        if contents is not None and vri:
+            identifier = hashlib.sha1(contents, usedforsecurity=False).hexdigest().upper().encode()
+            entries = dict(as_dictionary(document.resolve(store.get(b"VRI"))))
+            if identifier not in entries:
+                entries[identifier] = update.add(vri)
+                store[b"VRI"] = entries
+                changed = True
+        if not changed:
+            return
+        place = root.get(b"DSS")
+        if isinstance(place, Ref):
+            update.put(place, store)
+        else:
+            form.change_catalog(update, b"DSS", update.add(store))
+        form.declare_extension(update)
+        octets = update.render(hashlib.sha256(b"".join(material.certificates)).digest()[:16]).octets
+    try:
+        with target.open("ab") as file:
+            file.write(octets)
+    except OSError as error:
+        raise OutputRefused(f"{target.name} cannot be written: {error.strerror}") from None
+
+
+def _merge(
+    update: Update, known: dict[bytes, Ref], items: Sequence[bytes]
+) -> tuple[list[PdfObject], list[PdfObject]]:
+    references: list[PdfObject] = []
+    added: list[PdfObject] = []
+    for item in items:
+        if item not in known:
+            known[item] = update.add(Stream({}, item))
+            added.append(known[item])
+        references.append(known[item])
+    return references, added

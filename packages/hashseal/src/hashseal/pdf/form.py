@@ -1,0 +1,241 @@
+"""Signature fields of the interactive form (ISO 32000-2, 12.7), and what certification allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hashseal.pdf.document import Document
+from hashseal.pdf.objects import (
+    Dictionary,
+    Name,
+    PdfObject,
+    Ref,
+    Stream,
+    as_array,
+    as_dictionary,
+    as_integer,
+    text_of,
+    text_string,
+)
+from hashseal.pdf.update import Update
+from hashseal_core.errors import PdfCertified, PdfFieldUnusable, PdfLimit, PdfUnsupported
+
+MAXIMUM_FIELDS = 200_000
+_PRINT_AND_LOCKED = 132
+_SIGNATURES_EXIST_APPEND_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A terminal field with its full name and its inherited type."""
+
+    reference: Ref | None
+    dictionary: Dictionary
+    name: str
+    kind: bytes
+
+
+def fields(document: Document) -> Iterator[Field]:
+    """All fields of the form that have no fields below them.
+
+    Raises:
+        PdfLimit: there are more than any honest form has.
+    """
+    form = as_dictionary(document.resolve(document.catalog.get(b"AcroForm")))
+    roots = as_array(document.resolve(form.get(b"Fields")))
+    waiting: list[tuple[PdfObject, str, bytes]] = [(root, "", b"") for root in reversed(roots)]
+    seen: set[int] = set()
+    steps = 0
+    while waiting:
+        steps += 1
+        if steps > MAXIMUM_FIELDS:
+            raise PdfLimit("the form has too many fields")
+        node, prefix, kind = waiting.pop()
+        reference = node if isinstance(node, Ref) else None
+        if reference is not None and reference.number in seen:
+            continue
+        if reference is not None:
+            seen.add(reference.number)
+        dictionary = as_dictionary(document.resolve(node))
+        own = text_of(document.resolve(dictionary.get(b"T")))
+        name = ".".join(part for part in (prefix, own) if part)
+        own_kind = document.resolve(dictionary.get(b"FT"))
+        kind = bytes(own_kind) if isinstance(own_kind, Name) else kind
+        below = [
+            kid
+            for kid in as_array(document.resolve(dictionary.get(b"Kids")))
+            if b"T" in as_dictionary(document.resolve(kid))
+        ]
+        if below:
+            waiting.extend((kid, name, kind) for kid in reversed(below))
+        elif dictionary:
+            yield Field(reference, dictionary, name, kind)
+
+
+def permission(document: Document, signature: Dictionary) -> int | None:
+    """The DocMDP permission that a signature dictionary certifies with (12.8.2.2)."""
+    for item in as_array(document.resolve(signature.get(b"Reference"))):
+        reference = as_dictionary(document.resolve(item))
+        if reference.get(b"TransformMethod") == b"DocMDP":
+            parameters = as_dictionary(document.resolve(reference.get(b"TransformParams")))
+            found = as_integer(document.resolve(parameters.get(b"P")), 2)
+            return found if found in {1, 2, 3} else 2
+    return None
+
+
+def certification(document: Document) -> int | None:
+    """The permission of the document's certification, if it has one."""
+    permissions = as_dictionary(document.resolve(document.catalog.get(b"Perms")))
+    certified = as_dictionary(document.resolve(permissions.get(b"DocMDP")))
+    if not certified:
+        return None
+    return permission(document, certified) or 2
+
+
+def choose_field(document: Document, name: str | None, *, certify: bool) -> Field | str:
+    """The empty field to sign, or the name of a field to make.
+
+    Raises:
+        PdfCertified: the certification does not allow it.
+        PdfFieldUnusable: the name belongs to something else.
+        PdfUnsupported: a certification must come before all signatures.
+    """
+    allowed = certification(document)
+    found = list(fields(document))
+    if allowed == 1 or (certify and allowed is not None):
+        raise PdfCertified("the document is certified and allows no further signature of this kind")
+    if certify and any(field.kind == b"Sig" and b"V" in field.dictionary for field in found):
+        raise PdfUnsupported("the document is signed already; a certification must come first")
+    empty = [
+        field
+        for field in found
+        if field.kind == b"Sig" and b"V" not in field.dictionary and field.reference is not None
+    ]
+    if name is not None:
+        for field in found:
+            if field.name == name:
+                if field not in empty:
+                    raise PdfFieldUnusable(
+                        "the field is signed already or is no signature field", field="field_name"
+                    )
+                return field
+        if not name or "." in name or any(field.name.startswith(name + ".") for field in found):
+            raise PdfFieldUnusable("no new field can have this name", field="field_name")
+    if allowed is not None:
+        if name is None and empty:
+            return empty[0]
+        raise PdfCertified(
+            "the document is certified; only its own empty signature fields may be signed"
+        )
+    return name or free_name(found, "Signature")
+
+
+def free_name(found: list[Field], stem: str) -> str:
+    """The first of stem1, stem2 … that no field has."""
+    taken = {field.name.split(".", 1)[0] for field in found}
+    number = 1
+    while f"{stem}{number}" in taken:
+        number += 1
+    return f"{stem}{number}"
+
+
+def add_field(update: Update, name: str, signature: Ref) -> None:
+    """A new invisible signature field on the first page, entered in page and form."""
+    document = update.document
+    page = document.first_page()
+    appearance = update.add(
+        Stream({b"Type": Name(b"XObject"), b"Subtype": Name(b"Form"), b"BBox": [0, 0, 0, 0]}, b"")
+    )
+    widget: Dictionary = {
+        b"Type": Name(b"Annot"), b"Subtype": Name(b"Widget"), b"FT": Name(b"Sig"),
+        b"T": text_string(name), b"V": signature, b"F": _PRINT_AND_LOCKED, b"Rect": [0, 0, 0, 0],
+        b"AP": {b"N": appearance},
+    }  # fmt: skip
+    if page is not None and page[0] is not None:
+        widget[b"P"] = page[0]
+    field = update.add(widget)
+    if page is not None and page[0] is not None:
+        _append(update, page[0], page[1], b"Annots", field)
+    catalog = document.catalog
+    stored = catalog.get(b"AcroForm")
+    form = as_dictionary(document.resolve(stored))
+    if isinstance(stored, Ref) and form:
+        _append(update, stored, form, b"Fields", field, flags=True)
+        return
+    entries = {**form, b"SigFlags": _SIGNATURES_EXIST_APPEND_ONLY}
+    listed = entries.get(b"Fields")
+    if isinstance(listed, Ref) and isinstance(document.resolve(listed), list):
+        update.put(listed, [*as_array(document.resolve(listed)), field])
+    else:
+        entries[b"Fields"] = [*as_array(listed), field]
+    change_catalog(update, b"AcroForm", update.add(entries) if not form else entries)
+
+
+def _append(
+    update: Update,
+    owner: Ref,
+    dictionary: Dictionary,
+    key: bytes,
+    item: Ref,
+    *,
+    flags: bool = False,
+) -> None:
+    listed = dictionary.get(key)
+    array = update.value(listed)
+    changed = dict(dictionary)
+    if flags and as_integer(dictionary.get(b"SigFlags")) & 3 != _SIGNATURES_EXIST_APPEND_ONLY:
+        changed[b"SigFlags"] = (
+            as_integer(dictionary.get(b"SigFlags")) | _SIGNATURES_EXIST_APPEND_ONLY
+        )
+    if isinstance(listed, Ref) and isinstance(array, list):
+        update.put(listed, [*array, item])
+        if changed != dictionary:
+            update.put(owner, changed)
+        return
+    changed[key] = [*as_array(array), item]
+    update.put(owner, changed)
+
+
+def sign_field(update: Update, field: Field, signature: Ref) -> None:
+    """Enter the signature into an empty field that the document has."""
+    document = update.document
+    if field.reference is None:
+        raise PdfFieldUnusable("the field cannot be written again", field="field_name")
+    changed: Dictionary = {**field.dictionary, b"V": signature}
+    if changed.get(b"Subtype") == b"Widget" and b"AP" not in changed:
+        box: PdfObject = [0, 0, 0, 0]
+        form = {b"Type": Name(b"XObject"), b"Subtype": Name(b"Form"), b"BBox": box}
+        changed[b"AP"] = {b"N": update.add(Stream(form, b""))}
+    update.put(field.reference, changed)
+    stored = document.catalog.get(b"AcroForm")
+    acroform = as_dictionary(document.resolve(stored))
+    flags = as_integer(document.resolve(acroform.get(b"SigFlags")))
+    if flags & 3 == _SIGNATURES_EXIST_APPEND_ONLY:
+        return
+    entries = {**acroform, b"SigFlags": flags | _SIGNATURES_EXIST_APPEND_ONLY}
+    if isinstance(stored, Ref):
+        update.put(stored, entries)
+    else:
+        change_catalog(update, b"AcroForm", entries)
+
+
+def change_catalog(update: Update, key: bytes, value: PdfObject) -> None:
+    """Write the catalog again with one entry changed."""
+    root = update.document.trailer[b"Root"]
+    if not isinstance(root, Ref):
+        raise PdfUnsupported("the catalog is not an indirect object")
+    update.put(root, {**as_dictionary(update.value(root)), key: value})
+
+
+def declare_extension(update: Update) -> None:
+    """Say that the file uses the PAdES extensions, where its version does not have them."""
+    document = update.document
+    if document.version >= "2.0":
+        return
+    extensions = as_dictionary(
+        update.value(as_dictionary(update.value(document.trailer[b"Root"])).get(b"Extensions"))
+    )
+    if b"ESIC" not in extensions:
+        entry: PdfObject = {b"BaseVersion": Name(b"1.7"), b"ExtensionLevel": 1}
+        change_catalog(update, b"Extensions", {**extensions, b"ESIC": entry})

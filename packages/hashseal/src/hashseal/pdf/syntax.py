@@ -1,0 +1,249 @@
+"""Reads objects from bytes, tolerantly and within limits (ISO 32000-2, 7.2 and 7.3).
+
+The buffer may be a memory map of a file of any size; only what is asked for is touched. All
+patterns use possessive repetition, so that no input makes them slow.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hashseal.pdf.objects import Dictionary, Name, PdfObject, Raw, Ref, Stream, String
+from hashseal_core.errors import PdfLimit, PdfMalformed
+
+Buffer: TypeAlias = "bytes | mmap.mmap"
+
+MAXIMUM_DEPTH = 96
+MAXIMUM_TOKENS = 2_000_000
+MAXIMUM_STRING = 64 << 20
+MAXIMUM_STREAM = 256 << 20
+
+SPACE = rb"(?:[\0\t\n\f\r ]++|%[^\r\n]*+)"
+_REGULAR = rb"[^\0\t\n\f\r ()<>\[\]{}/%]"
+_TOKEN = re.compile(
+    SPACE + rb"*+(?:"
+    rb"(?P<open><<)|(?P<close>>>)|(?P<array>\[)|(?P<end>\])"
+    rb"|/(?P<name>" + _REGULAR + rb"*+)"
+    rb"|(?P<number>\d{1,10})[\0\t\n\f\r ]++(?P<generation>\d{1,5})[\0\t\n\f\r ]++R(?!"
+    + _REGULAR
+    + rb")"
+    rb"|(?P<integer>[+-]?\d{1,19})(?!" + _REGULAR + rb")"
+    rb"|<(?P<hex>[^>]*+)>"
+    rb"|(?P<literal>\()"
+    rb"|(?P<word>" + _REGULAR + rb"++)"
+    rb"|(?P<stray>[)>{}]))"
+)
+_HEADER = re.compile(
+    SPACE + rb"*+(\d{1,10})" + SPACE + rb"++(\d{1,10})" + SPACE + rb"++obj(?![A-Za-z])"
+)
+_STREAM = re.compile(SPACE + rb"*+stream(\r\n|\n|\r|)")
+_END_STREAM = re.compile(rb"[\0\t\n\f\r ]*+endstream")
+_NAME_ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
+_LITERAL_STOP = re.compile(rb"[()\\]")
+_LITERAL_ESCAPE = re.compile(rb"\\([0-7]{1,3}|\r\n|[\s\S]|)|\r\n?")
+_NOT_HEX = re.compile(rb"[^0-9A-Fa-f]+")
+_ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
+_STOP_WORDS = frozenset(
+    {b"endobj", b"stream", b"endstream", b"obj", b"xref", b"trailer", b"startxref"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IndirectObject:
+    """An object with its number, and where its text ends."""
+
+    number: int
+    generation: int
+    value: PdfObject
+    end: int
+
+
+class _Close:
+    """The token that ends a container."""
+
+
+_CLOSE_DICTIONARY = _Close()
+_CLOSE_ARRAY = _Close()
+_NOTHING = _Close()
+
+
+def _unescape_literal(match: re.Match[bytes]) -> bytes:
+    code = match[1]
+    if code is None or code == b"":
+        return b"\n" if code is None else b""
+    if code[0] in b"01234567":
+        return bytes([int(code, 8) & 255])
+    if code in {b"\r\n", b"\n", b"\r"}:
+        return b""
+    return _ESCAPED.get(code, code)
+
+
+class Parser:
+    """Reads one object after the other from a position of a buffer."""
+
+    __slots__ = ("_buffer", "_tokens", "position")
+
+    def __init__(self, buffer: Buffer, position: int = 0) -> None:
+        self._buffer = buffer
+        self._tokens = 0
+        self.position = position
+
+    def value(self) -> PdfObject:
+        """The next object.
+
+        Raises:
+            PdfMalformed: there is none here.
+            PdfLimit: too deep or too long.
+        """
+        found = self._next(0)
+        if isinstance(found, _Close):
+            raise PdfMalformed(f"no object at offset {self.position}")
+        return found
+
+    def _next(self, depth: int) -> PdfObject | _Close:
+        if depth > MAXIMUM_DEPTH:
+            raise PdfLimit("objects are nested too deeply")
+        self._tokens += 1
+        if self._tokens > MAXIMUM_TOKENS:
+            raise PdfLimit("an object has too many parts")
+        match = _TOKEN.match(self._buffer, self.position)
+        if match is None:
+            return _NOTHING
+        start = self.position
+        self.position = match.end()
+        kind = match.lastgroup
+        text = match[kind] if kind else b""
+        match kind:
+            case "open":
+                return self._dictionary(depth + 1)
+            case "array":
+                return self._array(depth + 1)
+            case "close":
+                return _CLOSE_DICTIONARY
+            case "end":
+                return _CLOSE_ARRAY
+            case "name":
+                if b"#" in text:
+                    text = _NAME_ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), text)
+                return Name(text)
+            case "generation":
+                return Ref(int(match["number"]), int(text))
+            case "integer":
+                return int(text)
+            case "hex":
+                return self._hexadecimal(text)
+            case "literal":
+                return self._literal()
+            case _:
+                return self._word(text, start)
+
+    def _word(self, text: bytes, start: int) -> PdfObject | _Close:
+        if text in _STOP_WORDS:
+            self.position = start
+            return _NOTHING
+        return {b"true": True, b"false": False, b"null": None}.get(text, Raw(text))
+
+    @staticmethod
+    def _hexadecimal(text: bytes) -> String:
+        digits = _NOT_HEX.sub(b"", text)
+        if len(digits) % 2:
+            digits += b"0"
+        return String(bytes.fromhex(digits.decode("ascii")), hexadecimal=True)
+
+    def _literal(self) -> String:
+        start = self.position
+        level = 1
+        position = start
+        while level:
+            match = _LITERAL_STOP.search(self._buffer, position, start + MAXIMUM_STRING)
+            if match is None:
+                raise PdfMalformed(f"the string at offset {start} does not end")
+            position = match.end()
+            sign = match[0]
+            if sign == b"\\":
+                position += 1
+            else:
+                level += 1 if sign == b"(" else -1
+        self.position = position
+        return String(_LITERAL_ESCAPE.sub(_unescape_literal, self._buffer[start : position - 1]))
+
+    def _array(self, depth: int) -> list[PdfObject]:
+        items: list[PdfObject] = []
+        while True:
+            item = self._next(depth)
+            if item is _CLOSE_ARRAY:
+                return items
+            if item is _NOTHING:
+                raise PdfMalformed(f"the array before offset {self.position} does not end")
+            if not isinstance(item, _Close):
+                items.append(item)
+
+    def _dictionary(self, depth: int) -> Dictionary:
+        entries: Dictionary = {}
+        while True:
+            key = self._next(depth)
+            if key is _CLOSE_DICTIONARY:
+                return entries
+            if key is _NOTHING:
+                raise PdfMalformed(f"the dictionary before offset {self.position} does not end")
+            if not isinstance(key, Name):
+                continue
+            item = self._next(depth)
+            if item is _CLOSE_DICTIONARY:
+                return entries
+            if item is _NOTHING:
+                raise PdfMalformed(f"the dictionary before offset {self.position} does not end")
+            if not isinstance(item, _Close) and item is not None:
+                entries[bytes(key)] = item
+
+
+def object_header(buffer: Buffer, position: int) -> re.Match[bytes] | None:
+    """The match of `number generation obj` at a position, if that stands there."""
+    if not 0 <= position < len(buffer):
+        return None
+    return _HEADER.match(buffer, position)
+
+
+def indirect_object(
+    buffer: Buffer, position: int, *, length_of: dict[int, int] | None = None
+) -> IndirectObject:
+    """The indirect object at a position; `length_of` knows lengths that are references.
+
+    Raises:
+        PdfMalformed: no indirect object stands there.
+        PdfLimit: it is too large.
+    """
+    header = object_header(buffer, position)
+    if header is None:
+        raise PdfMalformed(f"no object at offset {position}")
+    parser = Parser(buffer, header.end())
+    found = parser._next(0)  # noqa: SLF001 - same module; an empty object is null
+    value: PdfObject = None if isinstance(found, _Close) else found
+    number, generation = int(header[1]), int(header[2])
+    if isinstance(value, dict):
+        keyword = _STREAM.match(buffer, parser.position)
+        if keyword is not None:
+            raw = _stream_octets(buffer, keyword.end(), value.get(b"Length"), length_of)
+            end = keyword.end() + len(raw)
+            return IndirectObject(number, generation, Stream(value, raw), end)
+    return IndirectObject(number, generation, value, parser.position)
+
+
+def _stream_octets(
+    buffer: Buffer, start: int, length: PdfObject, length_of: dict[int, int] | None
+) -> bytes:
+    if isinstance(length, Ref):
+        length = (length_of or {}).get(length.number)
+    if isinstance(length, int) and 0 <= length <= len(buffer) - start:
+        if length > MAXIMUM_STREAM:
+            raise PdfLimit("a stream that has to be read is too long")
+        if _END_STREAM.match(buffer, start + length):
+            return buffer[start : start + length]
+    end = buffer.find(b"endstream", start, start + MAXIMUM_STREAM)
+    if end < 0:
+        raise PdfMalformed(f"the stream at offset {start} does not end")
+    raw = buffer[start:end]
+    return raw[:-2] if raw.endswith(b"\r\n") else raw[:-1] if raw.endswith((b"\n", b"\r")) else raw
