@@ -87,7 +87,7 @@ def sign(
     account = _Account()
     seal = yield from _seal(seal_id, account)
     wanted = replace(
-        options or pdf.SignatureOptions(),
+        options or pdf.SignatureOptions(contents_size=seal.signature_size),
         contents_size=seal.signature_size,
         signing_time=(options.signing_time if options else None) or datetime.now(UTC),
     )
