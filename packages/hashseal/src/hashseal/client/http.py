@@ -1,0 +1,141 @@
+"""Send requests over HTTP, with retries under the same idempotency key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import Self, TypeVar
+
+import httpx2
+
+from hashseal.client.wire import Reply, Request
+from hashseal_core.errors import ServiceUnreachable
+
+ATTEMPTS = 4
+TIMEOUT_SECONDS = 60.0
+_RETRIED = frozenset({429, 503})
+_Result = TypeVar("_Result")
+Workflow = Generator[Request, Reply, _Result]
+
+
+def pause(attempt: int) -> float:
+    """Seconds to wait before the next attempt."""
+    return float(0.2 * 2**attempt)
+
+
+def _headers(request: Request, token: str) -> dict[str, str]:
+    return {**request.headers, "Authorization": f"Bearer {token}", "Accept": "application/json"}
+
+
+class Client:
+    """Synchronous client; `transport` replaces the network, as the sandbox does."""
+
+    def __init__(
+        self, url: str, token: str, *, transport: httpx2.BaseTransport | None = None
+    ) -> None:
+        self._token = token
+        self._http = httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, request: Request) -> Reply:
+        """One request, repeated while the service is away for a moment.
+
+        Raises:
+            ServiceUnreachable: no answer at all.
+        """
+        for attempt in range(ATTEMPTS):
+            last = attempt == ATTEMPTS - 1
+            try:
+                answer = self._http.request(
+                    request.method,
+                    request.path,
+                    content=request.body,
+                    headers=_headers(request, self._token),
+                )
+            except httpx2.HTTPError as error:
+                if last:
+                    raise ServiceUnreachable("the signing service does not answer") from error
+            else:
+                if last or answer.status_code not in _RETRIED:
+                    return Reply(answer.status_code, answer.content)
+            time.sleep(pause(attempt))
+        raise ServiceUnreachable("the signing service does not answer")
+
+    def run(self, workflow: Workflow[_Result]) -> _Result:
+        """Drive a workflow: send what it asks for, hand back what came."""
+        try:
+            request = next(workflow)
+            while True:
+                request = workflow.send(self.send(request))
+        except StopIteration as stop:
+            result: _Result = stop.value
+            return result
+
+
+class AsyncClient:
+    """Asynchronous client; the same workflows, the same retries."""
+
+    def __init__(
+        self, url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
+        self._token = token
+        self._http = httpx2.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, request: Request) -> Reply:
+        """One request, repeated while the service is away for a moment.
+
+        Raises:
+            ServiceUnreachable: no answer at all.
+        """
+        for attempt in range(ATTEMPTS):
+            last = attempt == ATTEMPTS - 1
+            try:
+                answer = await self._http.request(
+                    request.method,
+                    request.path,
+                    content=request.body,
+                    headers=_headers(request, self._token),
+                )
+            except httpx2.HTTPError as error:
+                if last:
+                    raise ServiceUnreachable("the signing service does not answer") from error
+            else:
+                if last or answer.status_code not in _RETRIED:
+                    return Reply(answer.status_code, answer.content)
+            await asyncio.sleep(pause(attempt))
+        raise ServiceUnreachable("the signing service does not answer")
+
+    async def run(self, workflow: Workflow[_Result]) -> _Result:
+        """Drive a workflow; its file work runs in a thread."""
+        step = await asyncio.to_thread(_advance, workflow, None)
+        while isinstance(step, Request):
+            step = await asyncio.to_thread(_advance, workflow, await self.send(step))
+        return step
+
+
+def _advance(workflow: Workflow[_Result], reply: Reply | None) -> Request | _Result:
+    try:
+        return next(workflow) if reply is None else workflow.send(reply)
+    except StopIteration as stop:
+        result: _Result = stop.value
+        return result
