@@ -45,7 +45,7 @@ class Handler:
             return self.key
         salt = (number & 0xFFFFFF).to_bytes(3, "little") + (generation & 0xFFFF).to_bytes(
             2, "little"
-        )  # noqa: E501
+        )
         salt += b"sAlT" if method == "aes128" else b""
         return _md5(self.key + salt)[: min(len(self.key) + 5, 16)]
 

@@ -120,7 +120,8 @@ def _signature(update: Update, options: SignatureOptions, digits: int) -> tuple[
         form.sign_field(update, chosen, signature)
         name = chosen.name
     if options.certify is not None:
-        form.change_catalog(update, b"Perms", {b"DocMDP": signature})
+        kept = as_dictionary(update.document.resolve(update.document.catalog.get(b"Perms")))
+        form.change_catalog(update, b"Perms", {**kept, b"DocMDP": signature})
     form.declare_extension(update)
     return name, signature
 
