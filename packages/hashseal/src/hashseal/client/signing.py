@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -123,6 +124,29 @@ def sign(
         balance=answer.balance,
         charged=answer.charged,
     )
+
+
+def extend(
+    source: Path,
+    output: Path,
+    *,
+    signature_id: str,
+    password: str | None = None,
+    overwrite: bool = False,
+) -> Generator[Request, Reply, None]:
+    """Add a document timestamp and fresh validation material to a signed file.
+
+    Raises:
+        HashsealError: nothing was written.
+    """
+    _require_paths(source, output, overwrite=overwrite)
+    draft = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
+    try:
+        shutil.copyfile(source, draft)
+        yield from _document_timestamp(draft, signature_id, password, _Account())
+        _publish(source, draft, output, overwrite=overwrite)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def check_answer(
