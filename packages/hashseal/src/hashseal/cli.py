@@ -1,4 +1,7 @@
-"""The command `hashseal`: sign, verify, extend, inspect, sandbox. Exit code 0 only if all went well."""
+"""The command `hashseal`: sign, verify, extend, inspect, sandbox.
+
+The exit code is 0 only if all went well.
+"""
 
 from __future__ import annotations
 

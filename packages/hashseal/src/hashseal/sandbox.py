@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from cryptography import x509
@@ -49,10 +50,13 @@ class Sandbox:
     trust_anchor: bytes
 
 
+ASGIApp = Callable[..., Coroutine[Any, Any, None]]
+
+
 class _Bridge(httpx2.BaseTransport):
     """Hands synchronous requests to the ASGI application in its loop."""
 
-    def __init__(self, app: service.Litestar, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
         self._inner = httpx2.ASGITransport(app)
         self._loop = loop
 

@@ -35,6 +35,7 @@ class Store(Protocol):
     async def add_token(
         self, account_id: str, token_id: TokenId, keyed_hash: bytes, at: datetime
     ) -> None: ...
+    async def revoke_token(self, token_id: str, at: datetime) -> None: ...
     async def principal(self, token_id: TokenId) -> tuple[bytes, Principal] | None: ...
     async def set_entitlements(self, account_id: str, entitlements: frozenset[str]) -> None: ...
     async def order(
@@ -84,6 +85,14 @@ class Accounts:
         ):
             raise TokenInvalid("the token is not valid")
         return found[1]
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Refuse a token from now on.
+
+        Raises:
+            TokenInvalid: there is none with that id.
+        """
+        await self._store.revoke_token(token_id, self._now())
 
     async def record_order(
         self, account_id: str, calls: int, price: Decimal | None = None

@@ -1,4 +1,6 @@
-"""Sign hashes. The order inside one call is that of the safety rules:
+"""Sign hashes.
+
+The order inside one call is that of the safety rules:
 
 idempotency look-up → reserve → build attributes, sign, verify → timestamp, verify → collect
 validation material → one transaction (record, charge, audit, answer) → answer. Whatever fails

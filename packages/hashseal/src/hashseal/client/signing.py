@@ -102,8 +102,7 @@ def sign(
         made = check_answer(answer, prepared.digest, seal, level)
         pdf.embed(draft, prepared, made.signature)
         if answer.validation is not None:
-            material = material_of(answer.validation)
-            pdf.add_validation(draft, material, contents=made.signature, password=wanted.password)
+            _add_validation(draft, prepared, answer.validation, wanted.password)
         if level is Level.B_LTA:
             yield from _document_timestamp(draft, made.id, wanted.password, account)
         _publish(source, draft, output, overwrite=overwrite)
@@ -226,8 +225,19 @@ def _document_timestamp(
     except HashsealError as error:
         raise AnswerMismatch(f"the document timestamp does not hold: {error.detail}") from error
     pdf.embed(draft, prepared, answer.timestamp.token)
-    material = material_of(answer.validation)
-    pdf.add_validation(draft, material, contents=answer.timestamp.token, password=password)
+    _add_validation(draft, prepared, answer.validation, password)
+
+
+def _add_validation(
+    draft: Path,
+    prepared: pdf.PreparedDocument,
+    validation: protocol.Validation,
+    password: str | None,
+) -> None:
+    """The DSS revision; the VRI is named by the hash of /Contents with its padding."""
+    embedded = pdf.read_signatures(draft, password)
+    contents = next(one.contents for one in embedded if one.field_name == prepared.field_name)
+    pdf.add_validation(draft, material_of(validation), contents=contents, password=password)
 
 
 def _require_paths(source: Path, output: Path, *, overwrite: bool) -> None:

@@ -160,7 +160,7 @@ def _key_128(entries: Dictionary, first_id: bytes, password: bytes, revision: in
     return _user_key(entries, first_id, opened, revision, size, owner, user)
 
 
-def _user_key(  # noqa: PLR0917
+def _user_key(
     entries: Dictionary,
     first_id: bytes,
     password: bytes,

@@ -175,7 +175,7 @@ def prepare_timestamp(
     return _append(target, appendix, signature, digits, running, digest_algorithm, name, size)
 
 
-def _append(  # noqa: PLR0917
+def _append(
     target: Path, appendix: Appendix, signature: Ref, digits: int, running: _Hash,
     algorithm: DigestAlgorithm, field_name: str, original_size: int,
 ) -> PreparedDocument:  # fmt: skip

@@ -1,0 +1,306 @@
+"""The operator's command `hashseal-server`. Errors are one line; `--json` is for machines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from rich.console import Console
+
+from hashseal_core.algorithms import KeyAlgorithm
+from hashseal_core.errors import HashsealError, InputUnreadable, InvalidValue
+from hashseal_core.problems import problem_of
+from hashseal_server.audit import Entry, first_bad
+from hashseal_server.main import Operator, operator, serve
+from hashseal_server.pki.model import LegalPerson
+from hashseal_server.settings import load, unknown_variables
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate the signing service.")
+account_app = typer.Typer(no_args_is_help=True, help="Organisations.")
+token_app = typer.Typer(no_args_is_help=True, help="API tokens; shown once.")
+order_app = typer.Typer(no_args_is_help=True, help="Calls bought.")
+seal_app = typer.Typer(no_args_is_help=True, help="Seals.")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
+entitlement_app = typer.Typer(no_args_is_help=True, help="What an account may do.")
+for _name, _group in (
+    ("account", account_app),
+    ("token", token_app),
+    ("order", order_app),
+    ("seal", seal_app),
+    ("audit", audit_app),
+    ("entitlement", entitlement_app),
+):
+    app.add_typer(_group, name=_name)
+_err = Console(stderr=True)
+_Result = TypeVar("_Result")
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+AccountOption = Annotated[str, typer.Option("--account", help="account id")]
+
+
+def main() -> None:
+    """Entry point; never a traceback for what an operator did."""
+    try:
+        app()
+    except HashsealError as error:
+        row = problem_of(error)
+        if "--json" in sys.argv:
+            shown = {"code": row.code, "detail": error.detail, "action": row.action}
+            print(json.dumps({**shown, "field": error.field}))
+        else:
+            _err.print(f"error: {error.detail} ({row.code})", markup=False, highlight=False)
+            _err.print(f"       {row.action}", markup=False, highlight=False)
+        sys.exit(1)
+
+
+def _with(work: Callable[[Operator], Awaitable[_Result]]) -> _Result:
+    async def run() -> _Result:
+        async with operator(load()) as opened:
+            result = await work(opened)
+            await opened.audit.sequence()
+            return result
+
+    return asyncio.run(run())
+
+
+def _show(values: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(values, default=str))
+        return
+    for name, value in values.items():
+        print(f"{name.replace('_', ' '):22} {value}")
+
+
+@app.command()
+def init(as_json: Json = False) -> None:
+    """Make the database, the certificate authority and the first timestamping unit."""
+
+    async def work(opened: Operator) -> dict[str, Any]:
+        await opened.initialise()
+        root = x509.load_der_x509_certificate(await opened.authority.trust_anchor())
+        path = opened.settings.data_dir / "trust-anchor.pem"
+        path.write_bytes(root.public_bytes(Encoding.PEM))
+        return {
+            "data_folder": opened.settings.data_dir,
+            "root": root.subject.rfc4514_string(),
+            "trust_anchor": path,
+            "keys": "software, for development only",
+        }
+
+    _show(_with(work), as_json=as_json)
+
+
+@app.command()
+def run(
+    host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on")] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve until SIGTERM."""
+    settings = load()
+    place = {"address": f"http://{host or settings.host}:{port or settings.port}"}
+    _show(place, as_json=as_json)
+    sys.stdout.flush()
+    asyncio.run(serve(settings, host or settings.host, port or settings.port))
+
+
+@app.command("check-config")
+def check_config(as_json: Json = False) -> None:
+    """Show the settings in force; fail on unknown HASHSEAL_ variables."""
+    settings = load()
+    unknown = unknown_variables(os.environ)
+    shown = {**settings.model_dump(mode="json"), "unknown_variables": unknown}
+    _show(shown, as_json=as_json)
+    if unknown:
+        raise typer.Exit(1)
+
+
+@account_app.command("create")
+def account_create(name: str, as_json: Json = False) -> None:
+    """Create an organisation with its 100 free calls."""
+
+    async def work(opened: Operator) -> dict[str, Any]:
+        account = await opened.accounts.create(name)
+        left = await opened.account_store.balance(account.id)
+        return {"id": account.id, "name": account.name, "free_calls": left.free}
+
+    _show(_with(work), as_json=as_json)
+
+
+@account_app.command("list")
+def account_list(as_json: Json = False) -> None:
+    """List all organisations."""
+
+    async def work(opened: Operator) -> list[dict[str, Any]]:
+        return [
+            {"id": one.id, "name": one.name, "entitlements": sorted(one.entitlements)}
+            for one in await opened.account_store.all()
+        ]
+
+    for row in _with(work):
+        print(json.dumps(row) if as_json else f"{row['id']}  {row['name']}")
+
+
+@token_app.command("create")
+def token_create(account: AccountOption, as_json: Json = False) -> None:
+    """Make a token; it is shown this once."""
+
+    async def work(opened: Operator) -> dict[str, Any]:
+        made = await opened.accounts.create_token(account)
+        return {"id": made.id, "token": made.text}
+
+    _show(_with(work), as_json=as_json)
+
+
+@token_app.command("revoke")
+def token_revoke(token_id: str, as_json: Json = False) -> None:
+    """Refuse a token from now on."""
+
+    async def work(opened: Operator) -> dict[str, Any]:
+        await opened.accounts.revoke_token(token_id)
+        return {"id": token_id, "revoked": True}
+
+    _show(_with(work), as_json=as_json)
+
+
+@entitlement_app.command("grant")
+def entitlement_grant(entitlement: str, account: AccountOption, as_json: Json = False) -> None:
+    """Allow something to an account."""
+    _entitle(account, entitlement, granted=True, as_json=as_json)
+
+
+@entitlement_app.command("withdraw")
+def entitlement_withdraw(entitlement: str, account: AccountOption, as_json: Json = False) -> None:
+    """Take an entitlement away."""
+    _entitle(account, entitlement, granted=False, as_json=as_json)
+
+
+def _entitle(account: str, entitlement: str, *, granted: bool, as_json: bool) -> None:
+    async def work(opened: Operator) -> dict[str, Any]:
+        await opened.accounts.set_entitlement(account, entitlement, granted=granted)
+        return {"account": account, "entitlement": entitlement, "granted": granted}
+
+    _show(_with(work), as_json=as_json)
+
+
+@order_app.command("record")
+def order_record(
+    account: AccountOption,
+    calls: Annotated[int, typer.Option(help="how many calls")],
+    unit_price: Annotated[str | None, typer.Option(help="US dollars a call")] = None,
+    as_json: Json = False,
+) -> None:
+    """Book calls that were paid for."""
+    try:
+        price = None if unit_price is None else Decimal(unit_price)
+    except InvalidOperation as error:
+        raise InvalidValue("a price looks like 0.49", field="unit_price") from error
+
+    async def work(opened: Operator) -> dict[str, Any]:
+        order = await opened.accounts.record_order(account, calls, price)
+        left = await opened.account_store.balance(order.account_id)
+        return {
+            "id": order.id,
+            "calls": order.calls,
+            "unit_price": order.unit_price,
+            "amount": order.amount,
+            "free_calls": left.free,
+            "paid_calls": left.paid,
+        }
+
+    _show(_with(work), as_json=as_json)
+
+
+@seal_app.command("create")
+def seal_create(
+    account: AccountOption,
+    name: Annotated[str, typer.Option(help="common name in the certificate")],
+    organisation: Annotated[str, typer.Option(help="organisation in the certificate")],
+    organisation_identifier: Annotated[str, typer.Option(help="like NTRCH-CHE123456789")],
+    country: Annotated[str, typer.Option(help="two capital letters")],
+    kind: Annotated[str, typer.Option(help="kind of seal")] = "official",
+    algorithm: Annotated[KeyAlgorithm, typer.Option(help="key")] = KeyAlgorithm.P256,
+    pss: Annotated[bool, typer.Option("--pss", help="RSA-PSS")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a key, a certificate for it, and a seal of both."""
+    subject = LegalPerson(name, organisation, organisation_identifier, country)
+
+    async def work(opened: Operator) -> dict[str, Any]:
+        owner = await opened.account_store.find(account)
+        book = await opened.seals()
+        seal = await book.create(owner.id, subject, kind=kind, algorithm=algorithm, pss=pss)
+        return {
+            "id": seal.id,
+            "subject": seal.subject,
+            "signature_size": book.signature_size(seal),
+            "valid_until": seal.not_after,
+        }
+
+    _show(_with(work), as_json=as_json)
+
+
+@seal_app.command("revoke")
+def seal_revoke(
+    seal_id: str,
+    account: AccountOption,
+    reason: Annotated[str, typer.Option(help="as in RFC 5280")] = "superseded",
+    as_json: Json = False,
+) -> None:
+    """Revoke a seal's certificate for good."""
+
+    async def work(opened: Operator) -> dict[str, Any]:
+        owner = await opened.account_store.find(account)
+        await (await opened.seals()).revoke(owner.id, seal_id, reason)
+        return {"id": seal_id, "revoked": True}
+
+    _show(_with(work), as_json=as_json)
+
+
+@audit_app.command("export")
+def audit_export() -> None:
+    """Print the chained audit log, one JSON object a line."""
+    for entry in _with(lambda opened: opened.audit.entries()):
+        print(json.dumps({name: getattr(entry, name) for name in entry.__slots__}))
+
+
+@audit_app.command("verify")
+def audit_verify(
+    export: Annotated[Path | None, typer.Option(help="verify this export instead")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the chain of the audit log; name the first bad entry."""
+    if export is None:
+        entries = _with(_sequenced)
+    else:
+        try:
+            lines = export.read_text().splitlines()
+            entries = [Entry(**json.loads(line)) for line in lines]
+        except (OSError, ValueError, TypeError) as error:
+            raise InputUnreadable(f"{export} is not an export of the audit log") from error
+    bad = first_bad(entries)
+    shown = {"entries": len(entries), "intact": bad is None}
+    if bad is not None:
+        shown["first_bad_position"] = bad.position
+    _show(shown, as_json=as_json)
+    if bad is not None:
+        raise typer.Exit(1)
+
+
+async def _sequenced(opened: Operator) -> list[Entry]:
+    while await opened.audit.sequence():
+        pass
+    return await opened.audit.entries()
+
+
+if __name__ == "__main__":
+    main()
