@@ -136,7 +136,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 for key in KEYS
             ],
         )
-    if "file" in metafunc.fixturenames:
+    own = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    if "file" in metafunc.fixturenames and "file" not in own:
         metafunc.parametrize("file", FILES)
 
 

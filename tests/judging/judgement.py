@@ -160,10 +160,14 @@ def openssl_ocsp(response_der: bytes, certificates: tuple[bytes, ...], folder: P
 
 
 def pdfsig(path: Path) -> list[bool]:
-    """Poppler's verdict on the integrity of each signature."""
+    """Poppler's verdict on the integrity of each signature.
+
+    It cannot judge document timestamps and says so; these are left to the other judges.
+    """
     outcome = run("pdfsig", "-nocert", "-no-ocsp", path)
-    verdicts = re.findall(r"- Signature Validation: (.*)", outcome.stdout)
-    return [verdict.strip() == "Signature is Valid." for verdict in verdicts]
+    blocks = re.split(r"^Signature #", outcome.stdout, flags=re.MULTILINE)[1:]
+    judged = [block for block in blocks if "Signature Type: unknown" not in block]
+    return ["- Signature Validation: Signature is Valid." in block for block in judged]
 
 
 def mutool(path: Path) -> bool:

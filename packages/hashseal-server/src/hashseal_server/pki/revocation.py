@@ -168,6 +168,17 @@ def request_for(
     return parse_request(built.public_bytes(Encoding.DER))
 
 
+def is_about(request: StatusRequest, issuer: x509.Certificate) -> bool:
+    """The CertID names this issuer."""
+    name = hashes.Hash(request.hash_algorithm)
+    name.update(issuer.subject.public_bytes())
+    own = request_for(issuer, issuer, request.hash_algorithm)
+    return (request.issuer_name_hash, request.issuer_key_hash) == (
+        name.finalize(),
+        own.issuer_key_hash,
+    )
+
+
 def ocsp_response(
     request: StatusRequest,
     status: Status,

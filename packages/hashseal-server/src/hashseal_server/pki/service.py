@@ -228,13 +228,7 @@ class CertificateAuthority:
         """The authority that the CertID names."""
         for label in (ISSUING, ROOT):
             authority = await self._authority(label)
-            own = revocation.request_for(
-                authority.certificate, authority.certificate, request.hash_algorithm
-            )
-            if (own.issuer_name_hash, own.issuer_key_hash) == (
-                request.issuer_name_hash,
-                request.issuer_key_hash,
-            ):
+            if revocation.is_about(request, authority.certificate):
                 return authority
         return None
 

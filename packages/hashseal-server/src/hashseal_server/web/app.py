@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from hashseal_core import protocol
 from hashseal_core.errors import InvalidValue, MalformedRequest, NotFound, UnsupportedMediaType
@@ -106,7 +107,7 @@ def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small 
         return _json(request, protocol.Seals([parts.seals.describe(seal) for seal in found]))
 
     @get("/v1/seals/{seal_id:str}")
-    async def show_seal(request: AnyRequest, seal_id: str) -> Response[bytes]:
+    async def show_seal(request: AnyRequest, seal_id: FromPath[str]) -> Response[bytes]:
         seal = await parts.seals.find((await who(request)).account_id, seal_id)
         return _json(request, parts.seals.describe(seal))
 
@@ -132,7 +133,7 @@ def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small 
         return _json(request, page)
 
     @get("/v1/signatures/{signature_id:str}")
-    async def show_signature(request: AnyRequest, signature_id: str) -> Response[bytes]:
+    async def show_signature(request: AnyRequest, signature_id: FromPath[str]) -> Response[bytes]:
         caller = await who(request)
         found = await parts.signing_store.record(caller.account_id, signature_id)
         return _json(request, _record(found))
@@ -143,7 +144,7 @@ def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small 
         return _json(request, await _usage(parts, request, caller))
 
     @get("/v1/orders/{order_id:str}")
-    async def show_order(request: AnyRequest, order_id: str) -> Response[bytes]:
+    async def show_order(request: AnyRequest, order_id: FromPath[str]) -> Response[bytes]:
         orders = await parts.account_store.orders((await who(request)).account_id)
         for order in orders:
             if order.id == order_id:
@@ -178,7 +179,7 @@ def _public_pki(parts: Parts) -> list[HTTPRouteHandler]:
         )
 
     @get("/ocsp/{encoded:path}")
-    async def ocsp_get(encoded: str) -> Response[bytes]:
+    async def ocsp_get(encoded: FromPath[str]) -> Response[bytes]:
         try:
             body = base64.b64decode(encoded.lstrip("/"), validate=True)
         except ValueError:
@@ -186,12 +187,12 @@ def _public_pki(parts: Parts) -> list[HTTPRouteHandler]:
         return Response(await parts.authority.ocsp(body), media_type="application/ocsp-response")
 
     @get("/crl/{name:str}")
-    async def crl(name: str) -> Response[bytes]:
+    async def crl(name: FromPath[str]) -> Response[bytes]:
         encoded = await parts.authority.crl(_label(name, ".crl"))
         return Response(encoded, media_type="application/pkix-crl")
 
     @get("/certs/{name:str}")
-    async def certificate(name: str) -> Response[bytes]:
+    async def certificate(name: FromPath[str]) -> Response[bytes]:
         encoded = await parts.authority.issuer_certificate(_label(name, ".cer"))
         return Response(encoded, media_type="application/pkix-cert")
 

@@ -80,6 +80,8 @@ class Client:
         except StopIteration as stop:
             result: _Result = stop.value
             return result
+        finally:
+            workflow.close()  # what it has begun is cleaned up now, not when the error is forgotten
 
 
 class AsyncClient:
@@ -127,10 +129,13 @@ class AsyncClient:
 
     async def run(self, workflow: Workflow[_Result]) -> _Result:
         """Drive a workflow; its file work runs in a thread."""
-        step = await asyncio.to_thread(_advance, workflow, None)
-        while isinstance(step, Request):
-            step = await asyncio.to_thread(_advance, workflow, await self.send(step))
-        return step
+        try:
+            step = await asyncio.to_thread(_advance, workflow, None)
+            while isinstance(step, Request):
+                step = await asyncio.to_thread(_advance, workflow, await self.send(step))
+            return step
+        finally:
+            workflow.close()
 
 
 def _advance(workflow: Workflow[_Result], reply: Reply | None) -> Request | _Result:

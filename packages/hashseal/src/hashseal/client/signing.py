@@ -94,6 +94,7 @@ def sign(
     )
     draft = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
     try:
+        draft.touch(mode=0o600, exist_ok=False)
         prepared = pdf.prepare(source, draft, wanted)
         key = idempotency_key or wire.new_idempotency_key()
         request = account.sent(wire.sign_documents(seal.id, [prepared.digest], level, key))
@@ -141,6 +142,7 @@ def extend(
     _require_paths(source, output, overwrite=overwrite)
     draft = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
     try:
+        draft.touch(mode=0o600, exist_ok=False)
         shutil.copyfile(source, draft)
         yield from _document_timestamp(draft, signature_id, password, _Account())
         _publish(source, draft, output, overwrite=overwrite)

@@ -67,7 +67,10 @@ def main() -> int:
     anchors = _anchors(sys.stdin.buffer.read())
     try:
         with Path(sys.argv[1]).open("rb") as file:
-            reports = asyncio.run(_Judge(PdfFileReader(file, strict=False), anchors).all())
+            reader = PdfFileReader(file, strict=False)
+            if reader.encrypted:
+                reader.decrypt("")
+            reports = asyncio.run(_Judge(reader, anchors).all())
     except Exception:  # noqa: BLE001 - whatever a hostile file provokes, the answer is the same
         return 1
     sys.stdout.buffer.write(msgspec.json.encode(conclude(reports)))
@@ -115,14 +118,17 @@ class _Judge:
         token_time = None if timestamp else _token_time(embedded)
         try:
             if timestamp:
+                stamped_at = embedded.signed_data["encap_content_info"]["content"].parsed[
+                    "gen_time"
+                ].native
                 status = await async_validate_pdf_timestamp(
-                    embedded, self._context(require=evidence), diff_policy=POLICY
+                    embedded, self._context(stamped_at, require=evidence), diff_policy=POLICY
                 )
             else:
                 status = await async_validate_pdf_signature(
                     embedded,
                     self._context(token_time, require=evidence),
-                    self._context(require=evidence),
+                    self._context(token_time, require=evidence),
                     diff_policy=POLICY,
                 )
         except Exception as error:  # noqa: BLE001 - a hostile signature is a finding, not a crash

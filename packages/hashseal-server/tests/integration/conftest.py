@@ -1,0 +1,83 @@
+"""A founded service on a database of its own, and a client that speaks HTTP to it over ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from hashseal_core.algorithms import KeyAlgorithm
+from hashseal_server.main import Operator, operator
+from hashseal_server.pki.model import LegalPerson
+from hashseal_server.settings import Settings
+
+SUBJECT = LegalPerson("Test Seal", "Test Organisation", "NTRCH-1", "CH")
+
+
+def hash_of(text: str) -> str:
+    """The SHA-256 of a text in standard base64."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@dataclass
+class Api:
+    """One account with its token and seal."""
+
+    operator: Operator
+    http: httpx2.AsyncClient
+    account: str
+    token: str
+    seal: str
+    keys: Any = field(default_factory=itertools.count)
+
+    async def sign(self, *texts: str, key: str | None = None, **changes: Any) -> httpx2.Response:
+        body = {"seal_id": self.seal, "level": "B-B", "hashes": [hash_of(t) for t in texts]}
+        return await self.post("/v1/documents/sign", {**body, **changes}, key=key)
+
+    async def post(
+        self, path: str, body: Any, *, key: str | None = None, **headers: str
+    ) -> httpx2.Response:
+        sent = {
+            "authorization": f"Bearer {self.token}",
+            "idempotency-key": key or f"key-{next(self.keys)}",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        if isinstance(body, bytes):
+            return await self.http.post(path, content=body, headers=sent)
+        return await self.http.post(path, json=body, headers=sent)
+
+    async def get(self, path: str) -> httpx2.Response:
+        return await self.http.get(path, headers={"authorization": f"Bearer {self.token}"})
+
+    async def left(self) -> tuple[int, int]:
+        balance = (await self.get("/v1/account")).json()["balance"]
+        return balance["free"], balance["paid"]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Callable[[Callable[[Api], Awaitable[None]]], None]:
+    """Run an asynchronous scenario against a fresh service."""
+
+    async def run(scenario: Callable[[Api], Awaitable[None]]) -> None:
+        settings = Settings(data_dir=tmp_path / "service", public_url="http://pki.example.com")
+        async with operator(settings) as opened:
+            await opened.initialise()
+            account = await opened.accounts.create("Test Organisation")
+            token = await opened.accounts.create_token(account.id)
+            book = await opened.seals()
+            seal = await book.create(
+                account.id, SUBJECT, kind="official", algorithm=KeyAlgorithm.P256
+            )
+            transport = httpx2.ASGITransport(await opened.app(), raise_app_exceptions=False)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://service") as http:
+                await scenario(Api(opened, http, account.id, token.text, seal.id))
+
+    return lambda scenario: asyncio.run(run(scenario))
