@@ -118,9 +118,9 @@ class _Judge:
         token_time = None if timestamp else _token_time(embedded)
         try:
             if timestamp:
-                stamped_at = embedded.signed_data["encap_content_info"]["content"].parsed[
-                    "gen_time"
-                ].native
+                stamped_at = (
+                    embedded.signed_data["encap_content_info"]["content"].parsed["gen_time"].native
+                )
                 status = await async_validate_pdf_timestamp(
                     embedded, self._context(stamped_at, require=evidence), diff_policy=POLICY
                 )
