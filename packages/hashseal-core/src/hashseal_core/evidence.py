@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -266,7 +266,7 @@ def _is_about(
             certificate, issuer, single.hash_algorithm
         )
         expected = request.build()
-    except (ValueError, TypeError):
+    except (UnsupportedAlgorithm, ValueError):
         return False
     return (
         single.issuer_key_hash == expected.issuer_key_hash
@@ -277,12 +277,10 @@ def _is_about(
 def _signed_by(response: ocsp.OCSPResponse, key: PublicKeyTypes) -> bool:
     digest = response.signature_hash_algorithm
     try:
-        if digest is None:
-            return False
-        if isinstance(key, ec.EllipticCurvePublicKey):
+        if digest is not None and isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(digest))
             return True
-        if isinstance(key, rsa.RSAPublicKey):
+        if digest is not None and isinstance(key, rsa.RSAPublicKey):
             scheme = padding.PKCS1v15()
             key.verify(response.signature, response.tbs_response_bytes, scheme, digest)
             return True

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -121,7 +121,23 @@ def ocsp_response(
     )
     if embed:
         built = built.certificates([responder.certificate])
-    return built.sign(responder.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    digest = None if isinstance(responder.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return built.sign(responder.key, digest).public_bytes(Encoding.DER)
+
+
+def edwards_responder(issuer: Holder) -> Holder:
+    key = ed25519.Ed25519PrivateKey.generate()
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name("Edwards"))
+        .issuer_name(issuer.certificate.subject)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=10))
+        .not_valid_after(NOW + timedelta(days=100))
+        .public_key(key.public_key())
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
+    )
+    return Holder(key, built.sign(issuer.key, hashes.SHA256()))
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,7 @@ class Chain:
     tsu: Holder
     make: object = staticmethod(make)
     crl: object = staticmethod(crl)
+    edwards_responder: object = staticmethod(edwards_responder)
     ocsp: object = staticmethod(ocsp_response)
     now: datetime = NOW
 

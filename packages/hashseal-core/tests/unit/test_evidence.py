@@ -133,3 +133,12 @@ def test_merge_keeps_order_without_duplicates() -> None:
     one = ValidationMaterial((b"a", b"b"), (b"o",), (b"c",))
     two = ValidationMaterial((b"b", b"d"), (b"o",), (b"e",))
     assert evidence.merge(one, two) == ValidationMaterial((b"a", b"b", b"d"), (b"o",), (b"c", b"e"))
+
+
+def test_answers_with_algorithms_outside_the_list_do_not_count(chain) -> None:
+    sha1, unknown = bytes.fromhex("2b0e03021a"), bytes.fromhex("2b0e03021b")
+    odd = chain.ocsp(chain.leaf, chain.issuing, chain.responder).replace(sha1, unknown)
+    edwards = chain.edwards_responder(chain.issuing)
+    signed = chain.ocsp(chain.leaf, chain.issuing, edwards)
+    found = material(chain, ocsps=(odd, signed), crls=(chain.crl(chain.root),))
+    assert kinds(chain, found) == ["revocation"]

@@ -1,0 +1,90 @@
+"""The command line as a person and as a program use it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pikepdf
+import pytest
+
+from hashseal import cli
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HASHSEAL_SANDBOX_DIR", str(tmp_path / "sandbox"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        with pikepdf.new() as made:
+            made.add_blank_page()
+            made.save(f"{name}.pdf")
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capfd, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["hashseal", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    captured = capfd.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+def test_sign_verify_inspect_extend(folder: Path, monkeypatch, capfd) -> None:
+    code, out, _ = run(
+        monkeypatch, capfd, "sign", "one.pdf", "two.pdf", "-o", "out", "--sandbox", "--jobs", "2"
+    )
+    assert code == 0
+    assert out.count("signed, B-LT") == 2
+    code, out, _ = run(monkeypatch, capfd, "sign", "one.pdf", "--sandbox", "--json")
+    made = json.loads(out)
+    assert (code, made["level"], made["output"]) == (0, "B-LT", "one.signed.pdf")
+    code, out, _ = run(monkeypatch, capfd, "verify", "one.signed.pdf", "out/two.signed.pdf")
+    assert code == 0
+    assert out.count("VALID") == 2
+    assert run(monkeypatch, capfd, "verify", "one.pdf")[0] == 1
+    code, out, _ = run(monkeypatch, capfd, "inspect", "one.signed.pdf")
+    assert (code, "ETSI.CAdES.detached" in out) == (0, True)
+    assert run(monkeypatch, capfd, "inspect", "one.signed.pdf", "--json")[0] == 0
+    code, out, _ = run(
+        monkeypatch,
+        capfd,
+        "extend",
+        "one.signed.pdf",
+        "--signature",
+        made["signature"],
+        "--sandbox",
+    )
+    assert (code, (folder / "one.signed.extended.pdf").exists()) == (0, True)
+    code, out, _ = run(monkeypatch, capfd, "sandbox", "trust-anchor")
+    assert out.startswith("-----BEGIN CERTIFICATE")
+    (folder / "root.pem").write_text(out)
+    checked = run(
+        monkeypatch, capfd, "verify", "one.signed.pdf", "--trust-anchor", "root.pem", "--json"
+    )
+    assert json.loads(checked[1])["verdict"] == "valid"
+
+
+def test_errors_are_plain(folder: Path, monkeypatch, capfd) -> None:
+    (folder / "junk.pdf").write_text("no PDF")
+    cases = [
+        (("sign", "one.pdf"), "configuration-invalid"),
+        (("sign", "one.pdf", "--sandbox", "--url", "http://x"), "configuration-invalid"),
+        (("sign", "junk.pdf", "--sandbox"), "pdf-malformed"),
+        (("sign", "absent.pdf", "--sandbox"), "input-unreadable"),
+        (("verify", "junk.pdf"), "pdf-malformed"),
+        (("verify", "one.pdf", "--trust-anchor", "absent"), "input-unreadable"),
+    ]
+    for arguments, code in cases:
+        status, _, err = run(monkeypatch, capfd, *arguments)
+        assert status == 1
+        assert f"({code})" in err
+        assert "Traceback" not in err
+        status, out, _ = run(monkeypatch, capfd, *arguments, "--json")
+        assert (status, json.loads(out)["code"]) == (1, code)
+    assert sorted(path.name for path in folder.glob("*.pdf")) == ["junk.pdf", "one.pdf", "two.pdf"]
+
+
+def test_the_sandbox_is_made_for_its_root(folder: Path, monkeypatch, capfd) -> None:
+    assert "BEGIN" in run(monkeypatch, capfd, "sandbox", "trust-anchor")[1]
