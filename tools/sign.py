@@ -23,7 +23,8 @@ def main(source: str, output: str, level: str) -> int:
     target = Path(output) if output else path.with_name(f"{path.stem}.signed.pdf")
     try:
         with sandbox.running() as opened:
-            workflow = sign(path, target, level=Level(level), overwrite=True)
+            again = is_signed_version(path, target)
+            workflow = sign(path, target, level=Level(level), overwrite=again)
             result = opened.client.run(workflow)
             anchor = opened.trust_anchor
         report = validation.validate(target, [anchor])
@@ -37,6 +38,18 @@ def main(source: str, output: str, level: str) -> int:
     for line in pdfsig(target):
         print(f"  pdfsig     {line}")
     return 0 if report.verdict == "valid" else 1
+
+
+def is_signed_version(source: Path, target: Path) -> bool:
+    """The target is an earlier result for this very source, so that nothing is lost with it."""
+    if not (source.is_file() and target.is_file() and not target.samefile(source)):
+        return False
+    size = source.stat().st_size
+    with source.open("rb") as left, target.open("rb") as right:
+        while piece := left.read(1 << 20):
+            if right.read(len(piece)) != piece:
+                return False
+    return target.stat().st_size > size
 
 
 def say(result: SigningResult) -> None:

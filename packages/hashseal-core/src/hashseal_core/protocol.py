@@ -16,7 +16,9 @@ import msgspec
 MAX_BODY = 256 * 1024
 MAX_HASHES = 1000
 MAX_TIMESTAMP_QUERY = 4096
+MAX_SERIALS = 64
 
+SerialText = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,48}$")]
 HashBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -103,6 +105,24 @@ class TimestampedDocument(Answer, frozen=True):
 
     timestamp: Timestamp
     validation: Validation
+
+
+class CollectValidation(Request, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/validation`: fresh validation material for certificates, by serial (decimal)."""
+
+    serials: Annotated[list[SerialText], msgspec.Meta(min_length=1, max_length=MAX_SERIALS)]
+
+
+class CollectedValidation(Answer, frozen=True):
+    """Answer of `POST /v1/validation`.
+
+    `validation` is about all the certificates that are neither in `unknown` (not issued or held
+    here) nor in `revoked`; it is absent when none is left.
+    """
+
+    unknown: list[str]
+    revoked: list[str]
+    validation: Validation | None = None
 
 
 class Seal(Answer, frozen=True):

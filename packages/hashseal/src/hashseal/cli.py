@@ -1,4 +1,4 @@
-"""The command `hashseal`: sign, verify, extend, inspect, sandbox.
+"""The command `hashseal`: sign, prepare, resume, verify, extend, inspect, sandbox.
 
 The exit code is 0 only if all went well.
 """
@@ -6,43 +6,51 @@ The exit code is 0 only if all went well.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import shutil
+import importlib
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from hashseal import pdf, sandbox, validation
+from hashseal import console, pdf, validation
+from hashseal.client.extending import Extension, extend
 from hashseal.client.http import Client
-from hashseal.client.signing import SigningResult, extend, sign
+from hashseal.client.signing import PreparedSigning, SigningResult, prepare, resume, sign
+from hashseal.folders import sandbox_anchor
+from hashseal.output import targets, write_new
+from hashseal_core import protocol
 from hashseal_core.algorithms import Level
 from hashseal_core.errors import ConfigurationInvalid, HashsealError, InputUnreadable
-from hashseal_core.problems import problem_of
+from hashseal_core.evidence import ValidationMaterial
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Sign PDF documents by their hash; verify."
 )
 sandbox_app = typer.Typer(no_args_is_help=True, help="The whole service in this process.")
 app.add_typer(sandbox_app, name="sandbox")
-_err = Console(stderr=True)
 
 Files = Annotated[list[Path], typer.Argument(help="PDF files")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="file, or folder for several files")
+]
+LevelOption = Annotated[Level, typer.Option(help="conformance level")]
+SealOption = Annotated[str | None, typer.Option(help="SealID; default: the account's only one")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object per file")]
 Url = Annotated[str | None, typer.Option(envvar="HASHSEAL_URL", help="the service's address")]
 Token = Annotated[str | None, typer.Option(envvar="HASHSEAL_TOKEN", help="API token")]
 UseSandbox = Annotated[bool, typer.Option("--sandbox", help="sign in this process, for tests")]
-Password = Annotated[str | None, typer.Option(help="password of an encrypted file")]
+Force = Annotated[bool, typer.Option("--force", help="replace existing outputs")]
+Password = Annotated[
+    str | None, typer.Option(envvar="HASHSEAL_PASSWORD", help="password of an encrypted file")
+]
 Anchor = Annotated[
-    list[Path] | None, typer.Option("--trust-anchor", help="PEM file of a trusted root")
+    list[Path] | None,
+    typer.Option("--trust-anchor", help="PEM file of a trusted root; default: the sandbox's"),
 ]
 
 
@@ -51,40 +59,36 @@ def main() -> None:
     try:
         app()
     except HashsealError as error:
-        _complain(None, error, as_json="--json" in sys.argv)
+        console.complain(None, error, as_json="--json" in sys.argv)
         sys.exit(1)
     except OSError as error:
-        _err.print(f"[red]error:[/] {error.strerror}: {error.filename}", highlight=False)
+        console.complain_of_system(error)
         sys.exit(1)
 
 
 @app.command("sign")
 def sign_command(
     files: Files,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="file, or folder for several files")
-    ] = None,
-    level: Annotated[Level, typer.Option(help="conformance level")] = Level.B_LT,
-    seal: Annotated[
-        str | None, typer.Option(help="SealID; default: the account's only one")
-    ] = None,
+    output: Output = None,
+    level: LevelOption = Level.B_LT,
+    seal: SealOption = None,
     url: Url = None,
     token: Token = None,
     use_sandbox: UseSandbox = False,
     as_json: Json = False,
     jobs: Annotated[int, typer.Option(min=1, max=32, help="files at the same time")] = 1,
-    force: Annotated[bool, typer.Option("--force", help="replace existing outputs")] = False,
+    force: Force = False,
     password: Password = None,
 ) -> None:
     """Sign files; only hashes leave this machine."""
-    targets = _targets(files, output)
+    places = targets(files, output, ".signed.pdf")
     options = pdf.SignatureOptions(contents_size=1, password=password)
     with _service(url, token, use_sandbox=use_sandbox) as client:
 
         def one(source: Path) -> dict[str, Any]:
             workflow = sign(
                 source,
-                targets[source],
+                places[source],
                 seal_id=seal,
                 level=level,
                 options=options,
@@ -92,45 +96,135 @@ def sign_command(
             )
             return _signed(client.run(workflow))
 
-        _each(files, one, _say_signed, as_json=as_json, jobs=jobs)
+        told = console.each(files, one, console.say_signed, as_json=as_json, jobs=jobs)
+    _end(all_well=None not in told)
 
 
-@app.command()
-def verify(files: Files, trust_anchor: Anchor = None, as_json: Json = False) -> None:
-    """Say whether files are what was signed; offline."""
-    anchors = _anchors(trust_anchor)
-
-    def one(source: Path) -> dict[str, Any]:
-        report: dict[str, Any] = msgspec.to_builtins(validation.validate(source, anchors))
-        return {"file": str(source), **report}
-
-    if not _each(files, one, _say_report, as_json=as_json):
-        raise typer.Exit(1)
-
-
-@app.command("extend")
-def extend_command(
-    file: Annotated[Path, typer.Argument(help="signed PDF")],
-    signature: Annotated[str, typer.Option(help="id of the signature that it belongs to")],
-    output: Annotated[Path | None, typer.Option("-o", "--output")] = None,
+@app.command("prepare")
+def prepare_command(
+    files: Files,
+    output: Output = None,
+    level: LevelOption = Level.B_LT,
+    seal: SealOption = None,
     url: Url = None,
     token: Token = None,
     use_sandbox: UseSandbox = False,
     as_json: Json = False,
-    force: Annotated[bool, typer.Option("--force", help="replace an existing output")] = False,
+    force: Force = False,
     password: Password = None,
 ) -> None:
-    """Add fresh evidence and a new document timestamp."""
-    target = output or file.with_name(f"{file.stem}.extended.pdf")
+    """Prepare files whose hash will be signed later, or elsewhere."""
+    places = targets(files, output, ".prepared.pdf")
+    options = pdf.SignatureOptions(contents_size=1, password=password)
     with _service(url, token, use_sandbox=use_sandbox) as client:
 
         def one(source: Path) -> dict[str, Any]:
-            client.run(
-                extend(source, target, signature_id=signature, password=password, overwrite=force)
+            target = places[source]
+            state = target.with_suffix(".json")
+            if force:
+                state.unlink(missing_ok=True)
+            workflow = prepare(
+                source, target, seal_id=seal, level=level, options=options, overwrite=force
             )
-            return {"file": str(source), "output": str(target)}
+            signing = client.run(workflow)
+            try:
+                write_new(state, signing.to_json())
+            except HashsealError:
+                target.unlink(missing_ok=True)
+                raise
+            digest = signing.prepared.digest
+            return {
+                "file": str(source),
+                "output": str(target),
+                "state": str(state),
+                "hash_algorithm": digest.algorithm.value,
+                "hash": digest.value.hex(),
+                "request": msgspec.to_builtins(signing.request),
+                "idempotency_key": signing.idempotency_key,
+            }
 
-        _each([file], one, lambda made: print(f"{made['output']}: extended"), as_json=as_json)
+        told = console.each(files, one, console.say_prepared, as_json=as_json)
+    _end(all_well=None not in told)
+
+
+@app.command("resume")
+def resume_command(
+    state: Annotated[Path, typer.Argument(help="what `prepare` wrote beside the prepared file")],
+    answer: Annotated[
+        Path | None,
+        typer.Option(help="answer of POST /v1/documents/sign, got elsewhere; default: call now"),
+    ] = None,
+    output: Output = None,
+    url: Url = None,
+    token: Token = None,
+    use_sandbox: UseSandbox = False,
+    as_json: Json = False,
+    force: Force = False,
+    password: Password = None,
+) -> None:
+    """Finish a prepared file, with an answer at hand or by the call."""
+    signing = PreparedSigning.from_json(_text(state))
+    given = _answer(answer) if answer else None
+    prepared = state.with_suffix(".pdf")
+    name = prepared.name.removesuffix(".prepared.pdf").removesuffix(".pdf")
+    target = output or prepared.with_name(f"{name}.signed.pdf")
+    offline = given is not None and signing.level is not Level.B_LTA
+    with _service(url, token, use_sandbox=use_sandbox, offline=offline) as client:
+
+        def one(source: Path) -> dict[str, Any]:
+            workflow = resume(
+                source, target, signing, answer=given, password=password, overwrite=force
+            )
+            return _signed(client.run(workflow))
+
+        told = console.each([prepared], one, console.say_signed, as_json=as_json)
+    _end(all_well=None not in told)
+
+
+@app.command()
+def verify(
+    files: Files,
+    trust_anchor: Anchor = None,
+    as_json: Json = False,
+    password: Password = None,
+    at: Annotated[
+        datetime | None, typer.Option(help="judge as of this time (UTC); default: now")
+    ] = None,
+) -> None:
+    """Say whether files are what was signed; offline."""
+    anchors = _anchors(trust_anchor)
+    moment = at.replace(tzinfo=UTC) if at else None
+
+    def one(source: Path) -> dict[str, Any]:
+        report = validation.validate(source, anchors, password=password, at=moment)
+        shown: dict[str, Any] = msgspec.to_builtins(report)
+        return {"file": str(source), **shown}
+
+    told = console.each(files, one, console.say_report, as_json=as_json)
+    _end(all_well=all(found is not None and found["verdict"] == "valid" for found in told))
+
+
+@app.command("extend")
+def extend_command(
+    files: Files,
+    output: Output = None,
+    url: Url = None,
+    token: Token = None,
+    use_sandbox: UseSandbox = False,
+    as_json: Json = False,
+    force: Force = False,
+    password: Password = None,
+) -> None:
+    """Add fresh evidence and a new document timestamp to signed files; repeat it every year."""
+    places = targets(files, output, ".extended.pdf")
+    with _service(url, token, use_sandbox=use_sandbox) as client:
+
+        def one(source: Path) -> dict[str, Any]:
+            workflow = extend(source, places[source], password=password, overwrite=force)
+            return _extended(client.run(workflow))
+
+        told = console.each(files, one, console.say_extended, as_json=as_json)
+    _end(all_well=None not in told)
 
 
 @app.command()
@@ -143,167 +237,115 @@ def inspect(files: Files, as_json: Json = False, password: Password = None) -> N
             signature["contents"] = len(signature["contents"])
         return {"file": str(source), **found}
 
-    _each(files, one, _say_inspected, as_json=as_json)
+    told = console.each(files, one, console.say_inspected, as_json=as_json)
+    _end(all_well=None not in told)
 
 
 @sandbox_app.command("trust-anchor")
 def trust_anchor_command() -> None:
     """Print the sandbox's root certificate as PEM."""
-    known = sandbox.known_trust_anchor()
-    if known is None:
-        with sandbox.running() as opened:
-            known = opened.trust_anchor
-    sys.stdout.write(known.decode())
+    anchor = sandbox_anchor()
+    if not anchor.is_file():
+        with _sandbox().running():
+            pass
+    sys.stdout.write(anchor.read_text())
+
+
+def _end(*, all_well: bool) -> None:
+    if not all_well:
+        raise typer.Exit(1)
+
+
+def _sandbox() -> Any:
+    """The service in this process: an extra that need not be installed, and slow to import."""
+    try:
+        return importlib.import_module("hashseal.sandbox")
+    except ModuleNotFoundError as error:
+        raise ConfigurationInvalid("the sandbox needs: pip install 'hashseal[sandbox]'") from error
 
 
 @contextmanager
-def _service(url: str | None, token: str | None, *, use_sandbox: bool) -> Iterator[Client]:
+def _service(
+    url: str | None, token: str | None, *, use_sandbox: bool, offline: bool = False
+) -> Iterator[Client]:
     if use_sandbox:
         if url:
             raise ConfigurationInvalid("say either --url or --sandbox", field="url")
-        with sandbox.running() as opened:
+        with _sandbox().running() as opened:
             yield opened.client
         return
-    if not url or not token:
+    if not offline and (not url or not token):
         raise ConfigurationInvalid("say --url and --token of the service, or --sandbox")
-    with Client(url, token) as client:
+    with Client(url or "", token or "") as client:
         yield client
 
 
-def _targets(files: list[Path], output: Path | None) -> dict[Path, Path]:
-    if output is None:
-        return {file: file.with_name(f"{file.stem}.signed.pdf") for file in files}
-    if output.is_dir() or len(files) > 1:
-        output.mkdir(parents=True, exist_ok=True)
-        targets = {file: output / f"{file.stem}.signed.pdf" for file in files}
-        if len(set(targets.values())) < len(targets):
-            raise ConfigurationInvalid("two inputs have the same name; sign them one by one")
-        return targets
-    return {files[0]: output}
-
-
 def _anchors(paths: list[Path] | None) -> list[bytes]:
-    if not paths:
-        known = sandbox.known_trust_anchor()
-        return [known] if known else []
+    if paths:
+        return [_text(path).encode() for path in paths]
+    anchor = sandbox_anchor()
+    return [anchor.read_bytes()] if anchor.is_file() else []
+
+
+def _text(path: Path) -> str:
     try:
-        return [path.read_bytes() for path in paths]
-    except OSError as error:
-        raise InputUnreadable(f"{error.filename} cannot be read") from error
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputUnreadable(f"{path} cannot be read") from error
 
 
-def _each(
-    files: list[Path],
-    work: Callable[[Path], dict[str, Any]],
-    say: Callable[[dict[str, Any]], None],
-    *,
-    as_json: bool,
-    jobs: int = 1,
-) -> bool:
-    """Do the work for each file; every failure is told, and makes the exit code 1."""
-
-    def guarded(source: Path) -> dict[str, Any] | HashsealError:
-        try:
-            return work(source)
-        except HashsealError as error:
-            return error
-
-    failed, all_valid = False, True
-    hidden = as_json or len(files) == 1 or not _err.is_terminal
-    with Progress(console=_err, transient=True, disable=hidden) as progress:
-        task = progress.add_task("files", total=len(files))
-        with ThreadPoolExecutor(jobs) as pool:
-            for source, outcome in zip(files, pool.map(guarded, files), strict=True):
-                progress.advance(task)
-                if isinstance(outcome, HashsealError):
-                    failed = True
-                    _complain(source, outcome, as_json=as_json)
-                    continue
-                all_valid = all_valid and outcome.get("verdict", "valid") == "valid"
-                if as_json:
-                    print(json.dumps(outcome, default=str))
-                else:
-                    say(outcome)
-    if failed:
-        raise typer.Exit(1)
-    return all_valid
-
-
-def _complain(source: Path | None, error: HashsealError, *, as_json: bool) -> None:
-    row = problem_of(error)
-    if as_json:
-        shown = {"code": row.code, "detail": error.detail, "action": row.action}
-        print(json.dumps({"file": str(source), **shown} if source else shown))
-        return
-    place = f"{source}: " if source else ""
-    _err.print(f"error: {place}{error.detail} ({row.code})", markup=False, highlight=False)
-    _err.print(f"       {row.action}", markup=False, highlight=False)
+def _answer(path: Path) -> protocol.SignedDocuments:
+    try:
+        return msgspec.json.decode(_text(path), type=protocol.SignedDocuments)
+    except msgspec.DecodeError as error:
+        raise InputUnreadable(f"{path} is not an answer of /v1/documents/sign") from error
 
 
 def _signed(result: SigningResult) -> dict[str, Any]:
     stamp, material = result.timestamp, result.validation
-    return {
-        "file": str(result.source),
-        "output": str(result.output),
-        "level": result.level.value,
-        "hash": result.digest.value.hex(),
-        "hash_algorithm": result.digest.algorithm.value,
-        "octets_sent": result.octets_sent,
-        "seal": result.seal_id,
-        "subject": result.subject,
-        "signature": result.signature_id,
-        "timestamp": {"time": str(stamp.time), "serial": stamp.serial} if stamp else None,
-        "validation": {
+    found = None
+    if material is not None:
+        found = {
             "certificates": len(material.certificates),
             "ocsp_responses": len(material.ocsp_responses),
             "crls": len(material.crls),
             "valid_until": str(material.valid_until),
         }
-        if material
-        else None,
+    return {
+        "file": str(result.source),
+        "output": str(result.output),
+        "level": result.level.value,
+        "field": result.field_name,
+        "hash": result.digest.value.hex(),
+        "hash_algorithm": result.digest.algorithm.value,
+        "octets_sent": result.octets_sent,
+        "seal": result.seal_id,
+        "subject": result.subject,
+        "call": result.call_id,
+        "signature": result.signature_id,
+        "timestamp": {"time": str(stamp.time), "serial": stamp.serial} if stamp else None,
+        "validation": found,
         "charged": result.charged,
         "balance": {"free": result.balance.free, "paid": result.balance.paid},
     }
 
 
-def _say_signed(made: dict[str, Any]) -> None:
-    print(f"{made['output']}: signed, {made['level']}")
-    print(f"  sent      {made['hash_algorithm']} {made['hash']} ({made['octets_sent']} octets)")
-    print(f"  signer    {made['subject']}")
-    if made["timestamp"]:
-        print(f"  timestamp {made['timestamp']['time']}, serial {made['timestamp']['serial']}")
-    if found := made["validation"]:
-        print(
-            f"  evidence  {found['certificates']} certificates, {found['ocsp_responses']} OCSP "
-            f"responses, {found['crls']} CRLs"
-        )
-    print(f"  charged   {made['charged']} call, signature {made['signature']}")
-
-
-def _say_report(found: dict[str, Any]) -> None:
-    print(f"{found['file']}: {found['verdict'].upper()}")
-    print(f"  {found['words']}")
-    for one in found["signatures"]:
-        mark = "✓" if one["integrity"] and one["trusted"] else "✗"
-        print(f"  {mark} {one['field']} ({one['kind']}, {one['level']}): {one['signer']}")
-        print(
-            f"      time {one['time']} ({one['time_source']}), trust anchor {one['trust_anchor']}"
-        )
-        print(f"      after it: {one['changes']}; revocation: {one['revocation']}")
-    if found.get("next_level"):
-        print(f"  next: {found['next_level']}")
-
-
-def _say_inspected(found: dict[str, Any]) -> None:
-    width = min(shutil.get_terminal_size().columns, 100)
-    for name, value in found.items():
-        if name == "signatures":
-            continue
-        print(f"{name:24} {value}"[:width])
-    for one in found["signatures"]:
-        print(f"{one['kind']:24} {one['field_name']} {one['subfilter']} {one['byte_range']}")
+def _extended(result: Extension) -> dict[str, Any]:
+    added: ValidationMaterial = result.material
+    return {
+        "file": str(result.source),
+        "output": str(result.output),
+        "signatures": result.signatures,
+        "timestamp": {"time": str(result.timestamp_at), "serial": result.timestamp_serial},
+        "added": {
+            "certificates": len(added.certificates),
+            "ocsp_responses": len(added.ocsp_responses),
+            "crls": len(added.crls),
+        },
+        "without_evidence": result.without_evidence,
+        "octets_sent": result.octets_sent,
+    }
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("COLUMNS", "100")
     main()

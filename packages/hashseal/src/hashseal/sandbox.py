@@ -6,7 +6,6 @@ The client speaks HTTP to it over ASGI, exactly as it would to a service far awa
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,25 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hashseal.client.http import Client
+from hashseal.folders import sandbox_anchor, sandbox_folder
 from hashseal_server import main as service
 
-VARIABLE = "HASHSEAL_SANDBOX_DIR"
 URL = "http://sandbox"
-_ANCHOR = "trust-anchor.pem"
-
-
-def data_dir() -> Path:
-    """Where the sandbox keeps everything."""
-    if chosen := os.environ.get(VARIABLE):
-        return Path(chosen)
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "hashseal-sandbox"
-
-
-def known_trust_anchor() -> bytes | None:
-    """The sandbox's root as PEM, if there is a sandbox."""
-    path = data_dir() / _ANCHOR
-    return path.read_bytes() if path.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +65,7 @@ def running(folder: Path | None = None) -> Iterator[Sandbox]:
     Raises:
         OutputRefused: the data folder cannot be used.
     """
-    place = folder or data_dir()
+    place = folder or sandbox_folder()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
     thread.start()
@@ -89,7 +73,7 @@ def running(folder: Path | None = None) -> Iterator[Sandbox]:
     try:
         inside = asyncio.run_coroutine_threadsafe(opened.__aenter__(), loop).result()
         root = x509.load_der_x509_certificate(inside.trust_anchor).public_bytes(Encoding.PEM)
-        (place / _ANCHOR).write_bytes(root)
+        sandbox_anchor(place).write_bytes(root)
         try:
             with Client(URL, inside.token, transport=_Bridge(inside.app, loop)) as client:
                 yield Sandbox(client, inside.token, inside.seal_ids, root)

@@ -52,8 +52,6 @@ def test_sign_verify_inspect_extend(folder: Path, monkeypatch, capfd) -> None:
         capfd,
         "extend",
         "one.signed.pdf",
-        "--signature",
-        made["signature"],
         "--sandbox",
     )
     assert (code, (folder / "one.signed.extended.pdf").exists()) == (0, True)

@@ -16,7 +16,8 @@ import pytest
 from hashseal import sandbox, validation
 from hashseal.client import http as client_http
 from hashseal.client.http import AsyncClient, Client
-from hashseal.client.signing import extend, sign
+from hashseal.client.extending import extend
+from hashseal.client.signing import sign
 from hashseal_core.algorithms import Level
 from hashseal_core.errors import (
     AnswerMismatch,
@@ -161,8 +162,8 @@ def test_a_changed_file_and_a_plain_file(opened, source: Path) -> None:
 
 def test_extend_adds_a_document_timestamp(opened, source: Path) -> None:
     output, longer = source.with_name("out.pdf"), source.with_name("longer.pdf")
-    result = opened.client.run(sign(source, output))
-    opened.client.run(extend(output, longer, signature_id=result.signature_id))
+    opened.client.run(sign(source, output))
+    opened.client.run(extend(output, longer))
     report = validation.validate(longer, [opened.trust_anchor])
     assert (report.verdict, report.signatures[0].level) == ("valid", "B-LTA")
 
@@ -202,7 +203,7 @@ class Away(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
 
 
 def test_a_service_that_goes_away_leaves_nothing(opened, source: Path, monkeypatch) -> None:
-    monkeypatch.setattr(client_http, "pause", lambda _: 0.0)
+    monkeypatch.setattr(client_http, "pause", lambda *_: 0.0)
     away = Away(opened.client._http._transport)
     output = source.with_name("out.pdf")
     with pytest.raises(ServiceUnreachable) as held:

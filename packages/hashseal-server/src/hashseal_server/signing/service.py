@@ -26,6 +26,7 @@ from hashseal_core.errors import (
     FaultySignature,
     FollowUpUsed,
     InvalidValue,
+    NotFound,
     SealExpired,
     SealRevoked,
 )
@@ -66,7 +67,17 @@ class SealBook(Protocol):
 class EvidenceSource(Protocol):
     """See `hashseal_server.pki.service`."""
 
+    async def find(self, serial: int) -> Issued: ...
     async def material_for(self, certificate: bytes) -> ValidationMaterial: ...
+
+
+class Issued(Protocol):
+    """A certificate that is known here, DER."""
+
+    @property
+    def certificate(self) -> bytes: ...
+    @property
+    def revoked_at(self) -> datetime | None: ...
 
 
 class Timestamps(Protocol):
@@ -120,7 +131,7 @@ class SigningService:
         try:
             call_id = secrets.token_hex(16)
             made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
-            validation = await self._validation(seal, level)
+            validation = await self._validation_of(seal, level)
             call = Call(
                 id=call_id,
                 account_id=caller.account_id,
@@ -165,6 +176,27 @@ class SigningService:
         )
         return await self._records.commit_follow_up(request, made)
 
+    async def validation(self, asked: protocol.CollectValidation) -> protocol.CollectedValidation:
+        """Fresh validation material for certificates that signed before; free.
+
+        Raises:
+            EvidenceUnavailable: fresh status data cannot be made now.
+        """
+        leaves: list[bytes] = []
+        unknown, revoked = [], []
+        for serial in dict.fromkeys(asked.serials):
+            try:
+                found = await self._evidence.find(int(serial))
+            except NotFound:
+                unknown.append(serial)
+                continue
+            if found.revoked_at is not None:
+                revoked.append(serial)
+            else:
+                leaves.append(found.certificate)
+        material = await self._complete(leaves) if leaves else None
+        return protocol.CollectedValidation(unknown, revoked, material)
+
     async def _usable(self, account_id: AccountId, seal_id: str) -> Seal:
         seal = await self._seals.find(account_id, seal_id)
         status = seal.status(self._now())
@@ -203,7 +235,7 @@ class SigningService:
             raise FaultySignature("the signature is larger than the published size")
         return MadeSignature(name, digest, signed_data, token, serial)
 
-    async def _validation(self, seal: Seal, level: Level) -> protocol.Validation | None:
+    async def _validation_of(self, seal: Seal, level: Level) -> protocol.Validation | None:
         if not level.has_validation:
             return None
         return await self._complete([seal.chain[0], self._timestamps.tsu_certificate])

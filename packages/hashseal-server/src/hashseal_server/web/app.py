@@ -94,7 +94,13 @@ def _signing(parts: Parts) -> list[HTTPRouteHandler]:
         identity = RequestIdentity(caller.account_id, key, "timestamps", body)
         return _json(request, await parts.signing.timestamp(caller, asked, identity))
 
-    return [sign_documents, timestamp_document]
+    @post("/v1/validation", name="collect_validation")
+    async def collect_validation(request: AnyRequest) -> Response[bytes]:
+        await parts.accounts.authenticate(request.headers.get("authorization"))
+        _, asked = await read(request, protocol.CollectValidation)
+        return _json(request, await parts.signing.validation(asked))
+
+    return [sign_documents, timestamp_document, collect_validation]
 
 
 def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small function a route

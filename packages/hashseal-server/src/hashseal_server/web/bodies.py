@@ -24,7 +24,7 @@ from hashseal_core.errors import (
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DOCUMENT_TYPES = ("application/pdf", "multipart/", "application/octet-stream")
 _BASE64_PDF = b"JVBERi"
-_Shape = TypeVar("_Shape", protocol.SignDocuments, protocol.TimestampDocument)
+_Shape = TypeVar("_Shape", bound=protocol.Request)
 
 
 async def read(request: Request[Any, Any, Any], shape: type[_Shape]) -> tuple[bytes, _Shape]:
@@ -64,15 +64,18 @@ def decode(body: bytes, shape: type[_Shape]) -> _Shape:
         raise InvalidValue(detail, field=where[1] if where else None) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise MalformedRequest("the body is not one JSON object") from error
-    many = isinstance(decoded, protocol.SignDocuments)
-    sent = raw["hashes"] if many else [raw["hash"]]
-    values = decoded.hashes if isinstance(decoded, protocol.SignDocuments) else [decoded.hash]
-    for text, value in zip(sent, values, strict=True):
-        if base64.b64encode(value).decode() != text:
-            raise InvalidValue(
-                "hashes are standard base64 with padding", field="hashes" if many else "hash"
-            )
+    for field in ("hash", "hashes"):
+        if field in raw:
+            _require_canonical(raw[field], getattr(decoded, field), field)
     return decoded
+
+
+def _require_canonical(sent: str | list[str], values: bytes | list[bytes], field: str) -> None:
+    texts = [sent] if isinstance(sent, str) else sent
+    octets = [values] if isinstance(values, bytes) else values
+    for text, value in zip(texts, octets, strict=True):
+        if base64.b64encode(value).decode() != text:
+            raise InvalidValue("hashes are standard base64 with padding", field=field)
 
 
 def idempotency_key(request: Request[Any, Any, Any]) -> str:

@@ -37,6 +37,11 @@ OPERATIONS = (
         "post", "/v1/timestamps", "timestampDocument", "Take a signature's document timestamp",
         protocol.TimestampedDocument, protocol.TimestampDocument, idempotent=True,
     ),
+    Operation(
+        "post", "/v1/validation", "collectValidation",
+        "Collect fresh validation material for certificates that signed before",
+        protocol.CollectedValidation, protocol.CollectValidation,
+    ),
     Operation("get", "/v1/seals", "listSeals", "List the account's seals", protocol.Seals),
     Operation("get", "/v1/seals/{seal_id}", "showSeal", "Show one seal", protocol.Seal),
     Operation("get", "/v1/account", "showAccount", "Show account and balance", protocol.Account),

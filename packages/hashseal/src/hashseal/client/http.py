@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
 from typing import Self, TypeVar
 
 import httpx2
 
-from hashseal.client.wire import Reply, Request
+from hashseal.client.wire import Reply, Request, Workflow
 from hashseal_core.errors import ServiceUnreachable
 
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 60.0
+MAX_PAUSE_SECONDS = 30.0
 _RETRIED = frozenset({429, 503})
 _Result = TypeVar("_Result")
-Workflow = Generator[Request, Reply, _Result]
 
 
-def pause(attempt: int) -> float:
-    """Seconds to wait before the next attempt."""
-    return float(0.2 * 2**attempt)
+def pause(attempt: int, asked: float | None = None) -> float:
+    """Seconds to wait before the next attempt: what the service asked for, within reason."""
+    return min(asked, MAX_PAUSE_SECONDS) if asked is not None else 0.2 * 2.0**attempt
+
+
+def _reply(answer: httpx2.Response) -> Reply:
+    asked = answer.headers.get("retry-after", "")
+    return Reply(answer.status_code, answer.content, float(asked) if asked.isdigit() else None)
 
 
 def _headers(request: Request, token: str) -> dict[str, str]:
@@ -54,7 +58,7 @@ class Client:
             ServiceUnreachable: no answer at all.
         """
         for attempt in range(ATTEMPTS):
-            last = attempt == ATTEMPTS - 1
+            last, asked = attempt == ATTEMPTS - 1, None
             try:
                 answer = self._http.request(
                     request.method,
@@ -66,9 +70,11 @@ class Client:
                 if last:
                     raise ServiceUnreachable("the signing service does not answer") from error
             else:
-                if last or answer.status_code not in _RETRIED:
-                    return Reply(answer.status_code, answer.content)
-            time.sleep(pause(attempt))
+                reply = _reply(answer)
+                if last or reply.status not in _RETRIED:
+                    return reply
+                asked = reply.retry_after
+            time.sleep(pause(attempt, asked))
         raise ServiceUnreachable("the signing service does not answer")
 
     def run(self, workflow: Workflow[_Result]) -> _Result:
@@ -110,7 +116,7 @@ class AsyncClient:
             ServiceUnreachable: no answer at all.
         """
         for attempt in range(ATTEMPTS):
-            last = attempt == ATTEMPTS - 1
+            last, asked = attempt == ATTEMPTS - 1, None
             try:
                 answer = await self._http.request(
                     request.method,
@@ -122,9 +128,11 @@ class AsyncClient:
                 if last:
                     raise ServiceUnreachable("the signing service does not answer") from error
             else:
-                if last or answer.status_code not in _RETRIED:
-                    return Reply(answer.status_code, answer.content)
-            await asyncio.sleep(pause(attempt))
+                reply = _reply(answer)
+                if last or reply.status not in _RETRIED:
+                    return reply
+                asked = reply.retry_after
+            await asyncio.sleep(pause(attempt, asked))
         raise ServiceUnreachable("the signing service does not answer")
 
     async def run(self, workflow: Workflow[_Result]) -> _Result:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from hashseal_core import protocol
-from hashseal_core.algorithms import Digest, Level
+from hashseal_core.algorithms import Digest
 from hashseal_core.errors import AnswerMismatch, HashsealError
 from hashseal_core.problems import error_from
 
+OK = 200
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
 
@@ -29,10 +30,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """What came back; `retry_after` is in seconds, as the service asked for."""
 
     status: int
     body: bytes
+    retry_after: float | None = None
+
+
+_Result = TypeVar("_Result")
+Workflow: TypeAlias = Generator[Request, Reply, _Result]
+"""Yields requests, is sent their replies, returns its result."""
 
 
 def new_idempotency_key() -> str:
@@ -50,17 +57,20 @@ def show_seal(seal_id: str) -> Request:
     return Request("GET", f"/v1/seals/{seal_id}")
 
 
-def sign_documents(
-    seal_id: str, digests: Sequence[Digest], level: Level, idempotency_key: str
-) -> Request:
-    """`POST /v1/documents/sign`; all digests are of one algorithm."""
-    asked = protocol.SignDocuments(
-        seal_id=seal_id,
-        hashes=[digest.value for digest in digests],
-        hash_algorithm=digests[0].algorithm.value,
-        level=level.value,
-    )
+def sign_documents(asked: protocol.SignDocuments, idempotency_key: str) -> Request:
+    """`POST /v1/documents/sign`."""
     return _posted("/v1/documents/sign", asked, idempotency_key)
+
+
+def collect_validation(serials: Sequence[int]) -> Request:
+    """`POST /v1/validation`."""
+    asked = protocol.CollectValidation(serials=[str(serial) for serial in serials])
+    return _posted("/v1/validation", asked)
+
+
+def timestamp_query(query: bytes) -> Request:
+    """`POST /tsa` (RFC 3161, 3.4); `query` is a TimeStampReq, DER."""
+    return Request("POST", "/tsa", query, {"Content-Type": "application/timestamp-query"})
 
 
 def timestamp_document(digest: Digest, signature_id: str, idempotency_key: str) -> Request:
@@ -78,7 +88,7 @@ def read(reply: Reply, model: type[_Answer]) -> _Answer:
         HashsealError: the class that the problem's code stands for.
         AnswerMismatch: the answer is not of the documented shape.
     """
-    if reply.status != 200:  # noqa: PLR2004
+    if reply.status != OK:
         raise _problem(reply)
     try:
         return msgspec.json.decode(reply.body, type=model)
@@ -86,8 +96,21 @@ def read(reply: Reply, model: type[_Answer]) -> _Answer:
         raise AnswerMismatch("the service's answer is not of the documented shape") from error
 
 
-def _posted(path: str, asked: msgspec.Struct, idempotency_key: str) -> Request:
-    headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+def read_octets(reply: Reply) -> bytes:
+    """The octets of an answer that is not JSON.
+
+    Raises:
+        HashsealError: the class that the problem's code stands for.
+    """
+    if reply.status != OK:
+        raise _problem(reply)
+    return reply.body
+
+
+def _posted(path: str, asked: msgspec.Struct, idempotency_key: str | None = None) -> Request:
+    headers = {"Content-Type": "application/json"}
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = idempotency_key
     return Request("POST", path, msgspec.json.encode(asked), headers)
 
 

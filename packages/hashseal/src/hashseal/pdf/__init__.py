@@ -13,7 +13,7 @@ from hashseal.pdf.model import (
     SignatureOptions,
 )
 from hashseal.pdf.reading import inspect, read_signatures
-from hashseal.pdf.signing import embed, prepare, prepare_timestamp
+from hashseal.pdf.signing import digest_of, embed, prepare, prepare_timestamp
 
 __all__ = [
     "EmbeddedSignature",
@@ -21,6 +21,7 @@ __all__ = [
     "PreparedDocument",
     "SignatureOptions",
     "add_validation",
+    "digest_of",
     "embed",
     "inspect",
     "prepare",

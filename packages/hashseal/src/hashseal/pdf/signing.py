@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 from hashseal.pdf import form
 from hashseal.pdf.document import Document
-from hashseal.pdf.model import TIMESTAMP, PreparedDocument, SignatureOptions
+from hashseal.pdf.model import TIMESTAMP, ByteRange, PreparedDocument, SignatureOptions
 from hashseal.pdf.objects import (
     Dictionary,
     Name,
@@ -242,6 +242,23 @@ def embed(target: Path, prepared: PreparedDocument, signed_data_der: bytes) -> N
             file.write(digits)
     except OSError as error:
         raise OutputRefused(f"{target.name} cannot be written: {error.strerror}") from None
+
+
+def digest_of(path: Path, byte_range: ByteRange, algorithm: DigestAlgorithm) -> Digest:
+    """The digest of what a ByteRange covers, by streaming.
+
+    Raises:
+        PdfNotPrepared: the file is shorter than the range.
+        InputUnreadable: the file cannot be read.
+    """
+    running = hashlib.new(algorithm.hashlib_name)
+    try:
+        with path.open("rb") as file:
+            _feed(file, byte_range[0], byte_range[1], running.update)
+            _feed(file, byte_range[2], byte_range[3], running.update)
+    except OSError as error:
+        raise InputUnreadable(f"{path.name} cannot be read: {error.strerror}") from None
+    return Digest(algorithm, running.digest())
 
 
 def _feed(file: BinaryIO, start: int, length: int, take: Callable[[bytes], None]) -> None:

@@ -9,38 +9,55 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from hashseal.validation.report import Report
-from hashseal_core.errors import InputUnreadable, PdfLimit, PdfMalformed
+from hashseal.validation.report import Question, Report
+from hashseal_core.errors import InputUnreadable, PdfLimit, PdfMalformed, PdfPasswordRequired
 
-WALL_SECONDS = 60
+WALL_SECONDS = 30
+_PASSWORD_NEEDED = 3
 
 
-def validate(path: Path, trust_anchors: Sequence[bytes]) -> Report:
+def validate(
+    path: Path,
+    trust_anchors: Sequence[bytes],
+    *,
+    password: str | None = None,
+    at: datetime | None = None,
+) -> Report:
     """The report on one file; `trust_anchors` are PEM, each may hold several certificates.
 
+    `at` is the time to judge by, aware; None is the present.
+
     Raises:
-        InputUnreadable: no such file.
+        InputUnreadable: no such file, or an anchor that is not text.
         PdfMalformed: not a PDF that can be read.
+        PdfPasswordRequired: encrypted, and the password does not open it.
         PdfLimit: validation needed more time or memory than it may have.
     """
     if not path.is_file():
         raise InputUnreadable(f"{path} is not a file")
     try:
+        anchors = tuple(anchor.decode("ascii") for anchor in trust_anchors)
+    except UnicodeDecodeError as error:
+        raise InputUnreadable("a trust anchor is not PEM") from error
+    try:
         outcome = subprocess.run(  # noqa: S603 - this very Python, fixed arguments
             [sys.executable, "-m", "hashseal.validation.judge", str(path.resolve())],
-            input=b"\n".join(trust_anchors),
+            input=msgspec.json.encode(Question(anchors, password, at)),
             capture_output=True,
             timeout=WALL_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise PdfLimit(f"validation took more than {WALL_SECONDS} s") from error
+    if outcome.returncode == _PASSWORD_NEEDED:
+        raise PdfPasswordRequired("the file is encrypted; the password does not open it")
+    if outcome.returncode < 0:
+        raise PdfLimit("validation needed more memory or time than it may have")
     if outcome.returncode != 0:
-        if outcome.returncode < 0:
-            raise PdfLimit("validation needed more memory or time than it may have")
         raise PdfMalformed("the file cannot be validated: it is not a readable PDF")
     return msgspec.json.decode(outcome.stdout, type=Report)

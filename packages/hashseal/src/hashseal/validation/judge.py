@@ -1,8 +1,13 @@
-"""The child process: `python -m hashseal.validation.judge FILE`, anchors (PEM) on standard input.
+"""The child process: `python -m hashseal.validation.judge FILE`, a `Question` on standard input.
 
 Writes a `Report` as JSON. Memory and CPU are limited before the file is opened; nothing is ever
 fetched. The rule on what may follow a signature is stricter than pyHanko's: only validation
 material and document timestamps.
+
+Times (EN 319 102-1, 5.6): a document timestamp proves that what stands before it existed at its
+time. So the newest is held against the present, each earlier one against the time of the next, and
+a signature against the time of its own timestamp. Revocation is judged with the material in the
+file, at the time at which each certificate was used.
 """
 
 from __future__ import annotations
@@ -11,12 +16,15 @@ import asyncio
 import logging
 import resource
 import sys
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from asn1crypto import pem, x509
+from pyhanko.pdf_utils.crypt import AuthStatus
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.diff_analysis import (
     CatalogModificationRule,
@@ -40,10 +48,10 @@ from pyhanko.sign.validation.errors import NoDSSFoundError
 from pyhanko.sign.validation.status import SignatureCoverageLevel
 from pyhanko_certvalidator import ValidationContext
 
-from hashseal.validation.report import SignatureReport, conclude
+from hashseal.validation.report import Question, SignatureReport, conclude
 
-MEMORY_OCTETS = 2 << 30
-CPU_SECONDS = 50
+MEMORY_OCTETS = 512 << 20
+CPU_SECONDS = 10
 POLICY = StandardDiffPolicy(
     global_rules=[
         CatalogModificationRule(),
@@ -56,49 +64,90 @@ POLICY = StandardDiffPolicy(
     form_rule=FormUpdatingRule([SigFieldCreationRule(), SigFieldModificationRule()]),
 )
 MAX_SIGNATURES = 32
-MAX_OBJECTS = 64
+MAX_CERTIFICATES = 16
+MAX_STORED_CERTIFICATES = 64
+MAX_STATUS_OBJECTS = 64
+UNREADABLE, PASSWORD_NEEDED = 1, 3
 
 
 def main() -> int:
-    """Judge one file; exit 1 when it cannot be read."""
+    """Judge one file; the exit code says why there is no report."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OCTETS, MEMORY_OCTETS))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     logging.disable(logging.CRITICAL)
-    anchors = _anchors(sys.stdin.buffer.read())
+    question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
     try:
         with Path(sys.argv[1]).open("rb") as file:
             reader = PdfFileReader(file, strict=False)
             if reader.encrypted:
-                reader.decrypt("")
-            reports = asyncio.run(_Judge(reader, anchors).all())
+                opened = reader.decrypt(question.password or "")
+                if opened.status is AuthStatus.FAILED:
+                    return PASSWORD_NEEDED
+            anchors = _anchors(question.trust_anchors)
+            moment = question.at or datetime.now(UTC)
+            reports = asyncio.run(_Judge(reader, anchors, moment).all())
     except Exception:  # noqa: BLE001 - whatever a hostile file provokes, the answer is the same
-        return 1
+        return UNREADABLE
     sys.stdout.buffer.write(msgspec.json.encode(conclude(reports)))
     return 0
 
 
-def _anchors(encoded: bytes) -> list[x509.Certificate]:
-    if not encoded.strip():
-        return []
-    return [x509.Certificate.load(der) for _, _, der in pem.unarmor(encoded, multiple=True)]
+def _anchors(encoded: Sequence[str]) -> list[x509.Certificate]:
+    return [
+        x509.Certificate.load(der)
+        for text in encoded
+        for _, _, der in pem.unarmor(text.encode(), multiple=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What the newest sound document timestamp behind a revision shows: it existed `at`."""
+
+    at: datetime
+    valid_until: datetime | None
+    complete: bool
 
 
 class _Judge:
-    def __init__(self, reader: PdfFileReader, anchors: list[x509.Certificate]) -> None:
+    def __init__(
+        self, reader: PdfFileReader, anchors: list[x509.Certificate], now: datetime
+    ) -> None:
         self._reader = reader
         self._anchors = anchors
+        self._now = now
         try:
             self._dss: Any = DocumentSecurityStore.read_dss(reader)
         except NoDSSFoundError:
             self._dss = None
+        if self._dss is not None and (
+            len(self._dss.certs) > MAX_STORED_CERTIFICATES
+            or len(self._dss.ocsps) + len(self._dss.crls) > MAX_STATUS_OBJECTS
+        ):
+            raise ValueError("too much validation material")
 
     async def all(self) -> tuple[SignatureReport, ...]:
-        found = self._reader.embedded_signatures
+        """Newest first, so that each timestamp vouches for what stands before it."""
+        found = sorted(self._reader.embedded_signatures, key=lambda one: one.signed_revision)
         if len(found) > MAX_SIGNATURES:
             raise ValueError("too many signatures")
-        return tuple([await self._one(embedded) for embedded in found])
+        proof: _Proof | None = None
+        reports = []
+        for embedded in reversed(found):
+            timestamp = str(embedded.sig_object["/Type"]) == "/DocTimeStamp"
+            try:
+                _require_few_certificates(embedded)
+                one = await (self._timestamp if timestamp else self._signature)(embedded, proof)
+            except Exception as error:  # noqa: BLE001 - a hostile signature is a finding, no crash
+                one = _unreadable(embedded, timestamp=timestamp, detail=type(error).__name__)
+            reports.append(one)
+            if timestamp and one.integrity and one.trusted and one.time is not None:
+                whole = one.revocation == "checked" and (proof is None or proof.complete)
+                until = proof.valid_until if proof else one.valid_until
+                proof = _Proof(one.time, until, whole)
+        return tuple(reversed(reports))
 
-    def _context(self, moment: datetime | None = None, *, require: bool) -> ValidationContext:
+    def _context(self, moment: datetime, *, require: bool) -> ValidationContext:
         arguments = {
             "trust_roots": self._anchors,
             "allow_fetching": False,
@@ -107,62 +156,100 @@ class _Judge:
             "retroactive_revinfo": True,
         }
         if self._dss is None:
-            return ValidationContext(**arguments)
-        if len(self._dss.ocsps) + len(self._dss.crls) > MAX_OBJECTS:
-            raise ValueError("too many revocation objects")
+            return ValidationContext(**arguments, ocsps=[], crls=[])
         return self._dss.as_validation_context(arguments)
 
-    async def _one(self, embedded: Any) -> SignatureReport:
-        timestamp = str(embedded.sig_object["/Type"]) == "/DocTimeStamp"
-        evidence = self._dss is not None
-        token_time = None if timestamp else _token_time(embedded)
-        try:
-            if timestamp:
-                stamped_at = (
-                    embedded.signed_data["encap_content_info"]["content"].parsed["gen_time"].native
-                )
-                status = await async_validate_pdf_timestamp(
-                    embedded, self._context(stamped_at, require=evidence), diff_policy=POLICY
-                )
-            else:
-                status = await async_validate_pdf_signature(
-                    embedded,
-                    self._context(token_time, require=evidence),
-                    self._context(token_time, require=evidence),
-                    diff_policy=POLICY,
-                )
-        except Exception as error:  # noqa: BLE001 - a hostile signature is a finding, not a crash
-            return _unreadable(embedded, timestamp=timestamp, detail=type(error).__name__)
+    async def _timestamp(self, embedded: Any, proof: _Proof | None) -> SignatureReport:
+        stamped_at = _generated_at(embedded.signed_data)
+        status: Any = None
+        for require in (True, False):
+            status = await async_validate_pdf_timestamp(
+                embedded, self._context(stamped_at, require=require), diff_policy=POLICY
+            )
+            if status.trusted or status.revoked:
+                break
+        ends_at = _ends_at(status.validation_path)
+        expired = _expired(ends_at, proof, self._now)
+        checked = require and status.trusted
+        return self._report(
+            embedded,
+            status,
+            kind="timestamp",
+            trusted=status.trusted and not expired,
+            time=stamped_at,
+            time_source="timestamp",
+            level="B-LTA" if checked and not expired else "B-T",
+            revocation=_revocation(status, checked=checked),
+            valid_until=ends_at if proof is None else proof.valid_until,
+            problems=(*expired, *_incomplete(status, checked=checked)),
+        )
+
+    async def _signature(self, embedded: Any, proof: _Proof | None) -> SignatureReport:
+        token_time = _token_time(embedded)
+        bound = proof.at if proof else self._now
+        moment = token_time or bound
+        status: Any = None
+        for require in (True, False):
+            status = await async_validate_pdf_signature(
+                embedded,
+                self._context(moment, require=require),
+                self._context(moment, require=require),
+                diff_policy=POLICY,
+            )
+            if _trusted(status) or status.revoked:
+                break
+        checked = require and _trusted(status)
+        stamp = status.timestamp_validity
+        ends_at = _ends_at((stamp or status).validation_path)
+        expired = _expired(ends_at, proof, self._now)
+        return self._report(
+            embedded,
+            status,
+            kind="signature",
+            trusted=_trusted(status) and not expired,
+            time=token_time or embedded.self_reported_timestamp,
+            time_source="timestamp" if token_time else "claimed by the signer",
+            level=_level(token_time, proof, checked=checked),
+            revocation=_revocation(status, checked=checked),
+            valid_until=proof.valid_until if proof else ends_at,
+            problems=(*expired, *_incomplete(status, checked=checked)),
+        )
+
+    def _report(self, embedded: Any, status: Any, **judged: Any) -> SignatureReport:
         whole = status.coverage == SignatureCoverageLevel.ENTIRE_FILE
-        changes = "none" if whole else _changes(status, self._reader, embedded)
-        later_stamps = _later_timestamps(self._reader, embedded)
         path = status.validation_path
         return SignatureReport(
             field=str(embedded.field_name),
-            kind="timestamp" if timestamp else "signature",
             integrity=bool(status.intact and status.valid),
-            trusted=bool(status.trusted and (timestamp or _timestamp_trusted(status))),
             covers_whole_file=whole,
-            changes=changes,
+            changes="none" if whole else _changes(status, self._reader, embedded),
             signer=_name(status.signing_cert),
             trust_anchor=_name(path.first) if path else None,
-            time=status.timestamp if timestamp else token_time or embedded.self_reported_timestamp,
-            time_source="timestamp" if timestamp or token_time else "claimed by the signer",
-            level=_level(token_time, evidence=evidence, stamped=later_stamps or timestamp),
-            revocation="revoked" if status.revoked else "checked" if evidence else "not checked",
             detail=status.summary(),
+            **judged,
         )
+
+
+def _require_few_certificates(embedded: Any) -> None:
+    """Path building over hostile certificates can take minutes; the process limit is the backstop.
+
+    Raises:
+        ValueError: more than any honest signature has.
+    """
+    if len(embedded.signed_data["certificates"]) > MAX_CERTIFICATES:
+        raise ValueError("too many certificates")
+
+
+def _generated_at(signed_data: Any) -> datetime:
+    moment: datetime = signed_data["encap_content_info"]["content"].parsed["gen_time"].native
+    return moment
 
 
 def _token_time(embedded: Any) -> datetime | None:
     """GenTime of the signature timestamp; whether it holds is judged elsewhere."""
     for attribute in embedded.signer_info["unsigned_attrs"] or ():
         if attribute["type"].native == "signature_time_stamp_token":
-            signed_data = attribute["values"][0]["content"]
-            moment: datetime = (
-                signed_data["encap_content_info"]["content"].parsed["gen_time"].native
-            )
-            return moment
+            return _generated_at(attribute["values"][0]["content"])
     return None
 
 
@@ -171,9 +258,38 @@ def _name(certificate: x509.Certificate) -> str:
     return str(subject.get("common_name") or certificate.subject.human_friendly)
 
 
-def _timestamp_trusted(status: Any) -> bool:
-    validity = status.timestamp_validity
-    return validity is None or bool(validity.valid and validity.intact and validity.trusted)
+def _trusted(status: Any) -> bool:
+    stamp = status.timestamp_validity
+    return bool(
+        status.trusted and (stamp is None or (stamp.valid and stamp.intact and stamp.trusted))
+    )
+
+
+def _ends_at(path: Any) -> datetime | None:
+    """The end of the first certificate to expire; the trust anchor's own end does not count."""
+    if path is None:
+        return None
+    ends = [certificate.not_valid_after for certificate in path.iter_certs(include_root=False)]
+    return min(ends, default=None)
+
+
+def _expired(ends_at: datetime | None, proof: _Proof | None, now: datetime) -> tuple[str, ...]:
+    """Why the last proof of the time can no longer be relied on, if it cannot."""
+    if ends_at is None or ends_at >= (proof.at if proof else now):
+        return ()
+    return (f"its certificate expired on {ends_at:%Y-%m-%d}, before a new timestamp was added",)
+
+
+def _revocation(status: Any, *, checked: bool) -> str:
+    if status.revoked:
+        return "revoked"
+    return "checked" if checked else "not checked"
+
+
+def _incomplete(status: Any, *, checked: bool) -> tuple[str, ...]:
+    if checked or status.revoked or not status.trusted:
+        return ()
+    return ("the file does not hold all that is needed to check revocation without a network",)
 
 
 def _changes(status: Any, reader: PdfFileReader, embedded: Any) -> str:
@@ -192,19 +308,13 @@ def _changes(status: Any, reader: PdfFileReader, embedded: Any) -> str:
     return "evidence" if stamps else "signatures"
 
 
-def _later_timestamps(reader: PdfFileReader, embedded: Any) -> bool:
-    return any(
-        stamp.signed_revision > embedded.signed_revision
-        for stamp in reader.embedded_timestamp_signatures
-    )
-
-
-def _level(token_time: datetime | None, *, evidence: bool, stamped: bool) -> str:
-    if evidence and stamped:
-        return "B-LTA"
+def _level(token_time: datetime | None, proof: _Proof | None, *, checked: bool) -> str:
+    """The level that the material in the file really supports (EN 319 142-1, 6.3)."""
     if token_time is None:
-        return "B-B"
-    return "B-LT" if evidence else "B-T"
+        return "B-LTA" if checked and proof is not None and proof.complete else "B-B"
+    if not checked:
+        return "B-T"
+    return "B-LTA" if proof is not None and proof.complete else "B-LT"
 
 
 def _unreadable(embedded: Any, *, timestamp: bool, detail: str) -> SignatureReport:

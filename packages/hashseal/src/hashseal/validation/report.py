@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+LEVELS = ("B-B", "B-T", "B-LT", "B-LTA")
 Verdict = Literal["valid", "invalid", "untrusted", "no-signature"]
 NEXT_LEVEL = {
     "B-B": "a signature timestamp (B-T)",
@@ -16,12 +17,22 @@ NEXT_LEVEL = {
 }
 
 
+class Question(msgspec.Struct, frozen=True):
+    """What the child process is asked; `at` None is the present."""
+
+    trust_anchors: tuple[str, ...]
+    password: str | None = None
+    at: datetime | None = None
+
+
 class SignatureReport(msgspec.Struct, frozen=True):
     """What was found of one signature or document timestamp.
 
     `integrity` says that the signed octets are unchanged; `covers_whole_file` that nothing follows
     them; `changes` what follows: `none`, `evidence` (validation material and document timestamps
-    only), `signatures` (later signatures) or `other`.
+    only), `signatures` (later signatures) or `other`. `level` is what the material in the file
+    supports, not what was once asked for. `valid_until` is the end of the certificate that the last
+    proof of its time rests on: extend before then.
     """
 
     field: str
@@ -37,6 +48,7 @@ class SignatureReport(msgspec.Struct, frozen=True):
     level: str
     revocation: str
     detail: str = ""
+    valid_until: datetime | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -47,6 +59,7 @@ class Report(msgspec.Struct, frozen=True):
     words: str
     signatures: tuple[SignatureReport, ...] = ()
     next_level: str | None = None
+    valid_until: datetime | None = None
 
 
 def conclude(signatures: tuple[SignatureReport, ...]) -> Report:
@@ -56,7 +69,10 @@ def conclude(signatures: tuple[SignatureReport, ...]) -> Report:
         return Report("no-signature", "The file has no signature.")
     broken = [one for one in signatures if not one.integrity]
     if broken:
-        words = f"Do not rely on this file: it was changed after {broken[0].field} was signed."
+        what = f"it was changed after {broken[0].field} was signed"
+        if not broken[0].signer:
+            what = f"{broken[0].field} is not a signature that can be read"
+        words = f"Do not rely on this file: {what}."
         return Report("invalid", words, signatures)
     changed = [one for one in signatures if one.changes == "other"]
     if changed:
@@ -69,14 +85,20 @@ def conclude(signatures: tuple[SignatureReport, ...]) -> Report:
     if revoked:
         words = f"The certificate behind {revoked[0].field} was revoked."
         return Report("invalid", words, signatures)
-    doubtful = [one for one in signatures if not one.trusted]
-    if doubtful:
-        words = (
-            f"The file is unchanged, but the signer of {doubtful[0].field} does not lead to a "
-            "trust anchor that was given, or its evidence is not complete."
-        )
-        return Report("untrusted", words, signatures)
-    level = ours[-1].level if ours else "B-LTA"
+    if doubtful := [one for one in signatures if not one.trusted]:
+        return Report("untrusted", _doubt(doubtful[0]), signatures)
+    level = min((one.level for one in ours), key=LEVELS.index) if ours else "B-LTA"
     names = ", ".join(dict.fromkeys(one.signer for one in ours)) or signatures[-1].signer
     words = f"The file is unchanged since it was signed by {names} ({level})."
-    return Report("valid", words, signatures, NEXT_LEVEL[level])
+    ends = [one.valid_until for one in signatures if one.valid_until is not None]
+    return Report("valid", words, signatures, NEXT_LEVEL[level], min(ends, default=None))
+
+
+def _doubt(one: SignatureReport) -> str:
+    if one.trust_anchor is None:
+        return (
+            f"The file is unchanged, but the signer of {one.field} does not lead to a trust anchor "
+            "that was given."
+        )
+    reason = one.problems[0] if one.problems else "its chain does not hold"
+    return f"The file is unchanged, but {one.field} cannot be relied on: {reason}."
