@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from asn1crypto import pem, x509
@@ -39,12 +39,14 @@ from pyhanko.sign.diff_analysis import (
     StandardDiffPolicy,
     XrefStreamRule,
 )
+from pyhanko.sign.fields import enumerate_sig_fields
 from pyhanko.sign.validation import (
     async_validate_pdf_signature,
     async_validate_pdf_timestamp,
 )
 from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko.sign.validation.errors import NoDSSFoundError
+from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko.sign.validation.status import SignatureCoverageLevel
 from pyhanko_certvalidator import ValidationContext
 
@@ -67,6 +69,7 @@ MAX_SIGNATURES = 32
 MAX_CERTIFICATES = 16
 MAX_STORED_CERTIFICATES = 64
 MAX_STATUS_OBJECTS = 64
+_TAIL, _END = 4096, b"%%EOF"
 UNREADABLE, PASSWORD_NEEDED = 1, 3
 
 
@@ -125,27 +128,27 @@ class _Judge:
             or len(self._dss.ocsps) + len(self._dss.crls) > MAX_STATUS_OBJECTS
         ):
             raise ValueError("too much validation material")
+        self._trailing = has_trailing_octets(reader.stream)
+        self._found, self._unreadable = _collect(reader)
 
     async def all(self) -> tuple[SignatureReport, ...]:
         """Newest first, so that each timestamp vouches for what stands before it."""
-        found = sorted(self._reader.embedded_signatures, key=lambda one: one.signed_revision)
-        if len(found) > MAX_SIGNATURES:
-            raise ValueError("too many signatures")
         proof: _Proof | None = None
         reports = []
-        for embedded in reversed(found):
+        for embedded in reversed(self._found):
             timestamp = str(embedded.sig_object["/Type"]) == "/DocTimeStamp"
             try:
                 _require_few_certificates(embedded)
                 one = await (self._timestamp if timestamp else self._signature)(embedded, proof)
             except Exception as error:  # noqa: BLE001 - a hostile signature is a finding, no crash
-                one = _unreadable(embedded, timestamp=timestamp, detail=type(error).__name__)
+                kind = "timestamp" if timestamp else "signature"
+                one = _unreadable(embedded.field_name, kind, type(error).__name__)
             reports.append(one)
             if timestamp and one.integrity and one.trusted and one.time is not None:
                 whole = one.revocation == "checked" and (proof is None or proof.complete)
                 until = proof.valid_until if proof else one.valid_until
                 proof = _Proof(one.time, until, whole)
-        return tuple(reversed(reports))
+        return (*reversed(reports), *self._unreadable)
 
     def _context(self, moment: datetime, *, require: bool) -> ValidationContext:
         arguments = {
@@ -215,6 +218,21 @@ class _Judge:
             problems=(*expired, *_incomplete(status, checked=checked)),
         )
 
+    def _changes(self, status: Any, embedded: Any, *, whole: bool) -> str:
+        """What follows the signature, by the strict policy: no form values, no annotations."""
+        level = status.modification_level
+        if self._trailing:
+            return "other"
+        if whole or level == ModificationLevel.NONE:
+            return "none"
+        if level == ModificationLevel.LTA_UPDATES:
+            return "evidence"
+        later = [one for one in self._found if one.signed_revision > embedded.signed_revision]
+        if level != ModificationLevel.FORM_FILLING or not later:
+            return "other"
+        stamps = all(str(one.sig_object["/Type"]) == "/DocTimeStamp" for one in later)
+        return "evidence" if stamps else "signatures"
+
     def _report(self, embedded: Any, status: Any, **judged: Any) -> SignatureReport:
         whole = status.coverage == SignatureCoverageLevel.ENTIRE_FILE
         path = status.validation_path
@@ -222,7 +240,7 @@ class _Judge:
             field=str(embedded.field_name),
             integrity=bool(status.intact and status.valid),
             covers_whole_file=whole,
-            changes="none" if whole else _changes(status, self._reader, embedded),
+            changes=self._changes(status, embedded, whole=whole),
             signer=_name(status.signing_cert),
             trust_anchor=_name(path.first) if path else None,
             detail=status.summary(),
@@ -238,6 +256,29 @@ def _require_few_certificates(embedded: Any) -> None:
     """
     if len(embedded.signed_data["certificates"]) > MAX_CERTIFICATES:
         raise ValueError("too many certificates")
+
+
+def _collect(reader: PdfFileReader) -> tuple[list[Any], list[SignatureReport]]:
+    """The filled signature fields in the order of their revisions, and those that are none."""
+    found, unreadable = [], []
+    fields = list(enumerate_sig_fields(reader, filled_status=True))
+    if len(fields) > MAX_SIGNATURES:
+        raise ValueError("too many signatures")
+    for name, _, field in fields:
+        try:
+            embedded = EmbeddedPdfSignature(reader, field, name)
+            found.append((embedded.signed_revision, embedded))
+        except Exception as error:  # noqa: BLE001 - a hostile signature is a finding
+            unreadable.append(_unreadable(name, "signature", type(error).__name__))
+    return [one for _, one in sorted(found, key=lambda pair: pair[0])], unreadable
+
+
+def has_trailing_octets(file: BinaryIO) -> bool:
+    """Something other than white space stands behind the last end-of-file marker."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _TAIL))
+    tail = file.read(_TAIL)
+    return bool(tail[tail.rfind(_END) + len(_END) :].strip(b" \t\r\n\f\0"))
 
 
 def _generated_at(signed_data: Any) -> datetime:
@@ -292,22 +333,6 @@ def _incomplete(status: Any, *, checked: bool) -> tuple[str, ...]:
     return ("the file does not hold all that is needed to check revocation without a network",)
 
 
-def _changes(status: Any, reader: PdfFileReader, embedded: Any) -> str:
-    """What follows the signature, by the strict policy: no form values, no annotations."""
-    level = status.modification_level
-    if level == ModificationLevel.NONE:
-        return "none"
-    if level == ModificationLevel.LTA_UPDATES:
-        return "evidence"
-    later = [
-        one for one in reader.embedded_signatures if one.signed_revision > embedded.signed_revision
-    ]
-    if level != ModificationLevel.FORM_FILLING or not later:
-        return "other"
-    stamps = all(str(one.sig_object["/Type"]) == "/DocTimeStamp" for one in later)
-    return "evidence" if stamps else "signatures"
-
-
 def _level(token_time: datetime | None, proof: _Proof | None, *, checked: bool) -> str:
     """The level that the material in the file really supports (EN 319 142-1, 6.3)."""
     if token_time is None:
@@ -317,10 +342,10 @@ def _level(token_time: datetime | None, proof: _Proof | None, *, checked: bool) 
     return "B-LTA" if proof is not None and proof.complete else "B-LT"
 
 
-def _unreadable(embedded: Any, *, timestamp: bool, detail: str) -> SignatureReport:
+def _unreadable(name: object, kind: str, detail: str) -> SignatureReport:
     return SignatureReport(
-        field=str(embedded.field_name),
-        kind="timestamp" if timestamp else "signature",
+        field=str(name),
+        kind=kind,
         integrity=False,
         trusted=False,
         covers_whole_file=False,
