@@ -14,7 +14,7 @@ MODULES: Mapping[str, str] = {
     "hashseal-server": "hashseal_server",
     "hashseal-gateway": "hashseal_gateway",
 }
-UNIMPORTED = "uvloop|httptools|aiosqlite|hashseal"
+UNIMPORTED = "uvloop|httptools|aiosqlite|asyncpg|hashseal"
 """Declared though not imported: uvicorn's loop and parser and SQLAlchemy's driver are loaded by
 name; the gateway's shell stands on the SDK that it does not call yet.
 """

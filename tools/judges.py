@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 JUDGES: Mapping[str, str] = {
     "openssl": "openssl",
@@ -19,13 +20,18 @@ JUDGES: Mapping[str, str] = {
     "qpdf": "qpdf",
     "mutool": "mupdf-tools",
     "faketime": "faketime",
+    "postgres": "postgresql",
 }
 """Program to the Debian package that holds it."""
 
 
 def missing() -> tuple[str, ...]:
-    """Debian packages whose programs are not on the path."""
-    return tuple(sorted({package for tool, package in JUDGES.items() if not shutil.which(tool)}))
+    """Debian packages whose programs are neither on the path nor in PostgreSQL's folder."""
+    path = ":".join(
+        [os.environ.get("PATH", ""), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    )
+    found = {tool: shutil.which(tool, path=path) for tool in JUDGES}
+    return tuple(sorted({package for tool, package in JUDGES.items() if not found[tool]}))
 
 
 def install(packages: tuple[str, ...]) -> bool:

@@ -7,20 +7,27 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
 from rich.console import Console
 
 from hashseal_core.algorithms import KeyAlgorithm
 from hashseal_core.errors import HashsealError, InputUnreadable, InvalidValue
 from hashseal_core.problems import problem_of
-from hashseal_server.audit import Entry, first_bad
-from hashseal_server.main import Operator, operator, serve
+from hashseal_server.audit import Entry, verify
+from hashseal_server.audit.journal import read
+from hashseal_server.infra.db import Database
+from hashseal_server.main import Operator, now, operator, serve
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.settings import load, unknown_variables
 
@@ -269,37 +276,88 @@ def seal_revoke(
 @audit_app.command("export")
 def audit_export() -> None:
     """Print the chained audit log, one JSON object a line."""
-    for entry in _with(lambda opened: opened.audit.entries()):
-        print(json.dumps({name: getattr(entry, name) for name in entry.__slots__}))
+
+    async def work(opened: Operator) -> None:
+        await opened.audit.sequence()
+        async for entry in opened.audit.export():
+            print(json.dumps(asdict(entry)))
+
+    _with(work)
 
 
 @audit_app.command("verify")
 def audit_verify(
     export: Annotated[Path | None, typer.Option(help="verify this export instead")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="published checkpoints")] = None,
+    key: Annotated[Path | None, typer.Option(help="public key of the checkpoints, PEM")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the chain of the audit log; name the first bad entry."""
+    """Check the audit log against itself and the checkpoints; name the first bad entry.
+
+    Without an export the database is read, with the checkpoints of the data folder. With one,
+    nothing else is needed than the files that are named.
+    """
+    overlooked: list[int] = []
     if export is None:
-        entries = _with(_sequenced)
+        folder = load().data_dir / "audit"
+        checkpoints = checkpoints or folder / "checkpoints.jsonl"
+        key = key or folder / "audit-key.pem"
+        entries, overlooked = _with(_sequenced)
     else:
         try:
             lines = export.read_text().splitlines()
             entries = [Entry(**json.loads(line)) for line in lines]
         except (OSError, ValueError, TypeError) as error:
             raise InputUnreadable(f"{export} is not an export of the audit log") from error
-    bad = first_bad(entries)
-    shown = {"entries": len(entries), "intact": bad is None}
-    if bad is not None:
-        shown["first_bad_position"] = bad.position
+    known = read(checkpoints) if checkpoints and (export or checkpoints.exists()) else []
+    finding = verify(entries, known, _public_key(key) if known else None)
+    shown: dict[str, Any] = {
+        "entries": len(entries),
+        "published": max((one.last for one in known), default=0),
+        "intact": finding is None and not overlooked,
+    }
+    if finding is not None:
+        shown |= {"first_bad_position": finding.position, "reason": finding.reason}
+    if overlooked:
+        shown["records_outside_the_chain"] = overlooked
     _show(shown, as_json=as_json)
-    if bad is not None:
+    if not shown["intact"]:
         raise typer.Exit(1)
 
 
-async def _sequenced(opened: Operator) -> list[Entry]:
-    while await opened.audit.sequence():
-        pass
-    return await opened.audit.entries()
+def _public_key(path: Path | None) -> bytes:
+    if path is None:
+        raise InvalidValue("name the public key of the checkpoints", field="key")
+    try:
+        loaded = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputUnreadable(f"{path} is not a public key in PEM") from error
+    return loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+async def _sequenced(opened: Operator) -> tuple[list[Entry], list[int]]:
+    await opened.audit.sequence()
+    return await opened.audit.entries(), await opened.audit.overlooked(now())
+
+
+@app.command()
+def migrate(
+    grant: Annotated[str | None, typer.Option(help="role that runs the service")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the schema to the newest version, as its owner; give the service's role its rights."""
+
+    async def work() -> str | None:
+        database = Database(load().database)
+        try:
+            await database.migrate()
+            if grant is not None:
+                await database.grant(grant)
+            return await database.schema_version()
+        finally:
+            await database.close()
+
+    _show({"schema_version": asyncio.run(work()), "granted_to": grant}, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from hashseal_core.errors import ConfigurationInvalid, HashsealError, OutputRefu
 from hashseal_server.accounts.model import Account
 from hashseal_server.accounts.service import Accounts
 from hashseal_server.accounts.store import AccountStore
-from hashseal_server.audit import AuditLog
+from hashseal_server.audit import AuditLog, Journal
 from hashseal_server.infra.db import Database, newest_schema_version
 from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.issuance import Linter
@@ -95,7 +95,6 @@ class Operator:
         signing_store = SigningStore(self.database)
         signing = SigningService(
             records=signing_store,
-            quota=self.account_store,
             seals=seals,
             keystore=self.keystore,
             timestamps=timestamps,
@@ -152,7 +151,7 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
             accounts=Accounts(store=account_store, pepper=secret, now=now),
             account_store=account_store,
             seal_store=SealStore(database),
-            audit=AuditLog(database),
+            audit=AuditLog(database, Journal(settings.data_dir / "audit", keystore)),
         )
     finally:
         await database.close()

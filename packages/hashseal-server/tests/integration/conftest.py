@@ -6,13 +6,15 @@ import asyncio
 import base64
 import hashlib
 import itertools
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from cluster import Cluster
 
 from hashseal_core.algorithms import KeyAlgorithm
 from hashseal_server.main import Operator, operator
@@ -62,12 +64,37 @@ class Api:
         return balance["free"], balance["paid"]
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One PostgreSQL cluster for a test process; each test gets a database of its own in it."""
+    made = Cluster()
+    made.start()
+    made.prepare()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """None for SQLite in the data folder; or an empty database, for the service's role."""
+    if request.param == "sqlite":
+        return None
+    made: Cluster = request.getfixturevalue("cluster")
+    return made.database(f"t{secrets.token_hex(8)}", "prepared")
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Callable[[Callable[[Api], Awaitable[None]]], None]:
+def service(
+    tmp_path: Path, database_url: str | None
+) -> Callable[[Callable[[Api], Awaitable[None]]], None]:
     """Run an asynchronous scenario against a fresh service."""
 
     async def run(scenario: Callable[[Api], Awaitable[None]]) -> None:
-        settings = Settings(data_dir=tmp_path / "service", public_url="http://pki.example.com")
+        settings = Settings(
+            data_dir=tmp_path / "service",
+            database_url=database_url,
+            public_url="http://pki.example.com",
+        )
         async with operator(settings) as opened:
             await opened.initialise()
             account = await opened.accounts.create("Test Organisation")

@@ -1,19 +1,24 @@
-"""Accounts, tokens, orders, reservations and the append-only ledger in the database.
+"""Accounts, tokens, orders, balances and the append-only ledger in the database.
 
-Exact at rest: granted = remaining + reserved + charged. Granted calls are ledger rows of kind
-`free` and `order`; a charge is a row of kind `call` in the transaction of its signature.
+Exact at rest: granted = remaining + charged. Granted calls are ledger rows of kind `free` and
+`order`; a charge is a row of kind `call` in the transaction of its signature; what remains is the
+balance, which changes only in a transaction that also books the difference. A call holds nothing
+before it is charged, so a process that dies leaves nothing to give back.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
     Column,
     ForeignKey,
     Integer,
@@ -21,8 +26,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
-    delete,
-    func,
+    bindparam,
     select,
     update,
 )
@@ -30,10 +34,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hashseal_core.errors import AccountNotFound, TokenInvalid
 from hashseal_server.accounts.model import Account, AccountId, Order, Principal, TokenId
-from hashseal_server.accounts.quota import Balance, Charge, spend
-from hashseal_server.infra.db import Database, UtcDateTime, metadata
-
-RESERVATION_LIFETIME = timedelta(seconds=120)
+from hashseal_server.accounts.quota import Balance, Charge
+from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
 
 accounts = Table(
     "account",
@@ -66,14 +68,26 @@ ledger = Table(
     Column("token_id", String(16)),
     Column("booked_at", UtcDateTime, nullable=False),
 )
-reservations = Table(
-    "reservation",
+balances = Table(
+    "account_balance",
     metadata,
-    Column("id", String(32), primary_key=True),
-    Column("account_id", String(32), ForeignKey("account.id"), nullable=False, index=True),
-    Column("calls", Integer, nullable=False),
-    Column("expires_at", UtcDateTime, nullable=False),
+    Column("account_id", String(32), ForeignKey("account.id"), primary_key=True),
+    Column("free", BigInteger, nullable=False),
+    Column("paid", BigInteger, nullable=False),
+    CheckConstraint("free >= 0 AND paid >= 0", name="not_negative"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One delivered call in the ledger."""
+
+    account_id: AccountId
+    call_id: str
+    charge: Charge
+    seal_id: str
+    token_id: str
+    at: datetime
 
 
 class AccountStore:
@@ -96,7 +110,10 @@ class AccountStore:
                     created_at=at,
                 )
             )
-            await _book(connection, account.id, "free", free_calls, 0, f"free-{account.id}", at)
+            await connection.execute(
+                balances.insert().values(account_id=account.id, free=free_calls, paid=0)
+            )
+            await _grant(connection, account.id, "free", free_calls, 0, f"free-{account.id}", at)
         return account
 
     async def find(self, account_id: str) -> Account:
@@ -173,8 +190,13 @@ class AccountStore:
         order = Order(secrets.token_hex(8), account_id, calls, unit_price, at)
         async with self._database.write() as connection:
             reference = f"order-{order.id}"
-            await _book(
+            await _grant(
                 connection, account_id, "order", 0, calls, reference, at, unit_price=unit_price
+            )
+            await connection.execute(
+                update(balances)
+                .where(balances.c.account_id == account_id)
+                .values(paid=balances.c.paid + calls)
             )
         return order
 
@@ -198,41 +220,11 @@ class AccountStore:
             ]
 
     async def balance(self, account_id: AccountId) -> Balance:
-        """Calls that are neither charged nor needed by a call under way."""
+        """Calls that are not charged."""
+        statement = select(balances).where(balances.c.account_id == account_id)
         async with self._database.read() as connection:
-            return await booked_balance(connection, account_id)
-
-    async def reserve(self, account_id: AccountId, calls: int, at: datetime) -> str:
-        """Set calls aside for one request; released by itself when the request dies.
-
-        Raises:
-            QuotaExhausted: not enough is left beside what others have reserved.
-        """
-        reservation = secrets.token_hex(16)
-        async with self._database.write() as connection:
-            await _lock(connection, account_id)
-            await connection.execute(delete(reservations).where(reservations.c.expires_at <= at))
-            balance = await booked_balance(connection, account_id)
-            held = await connection.execute(
-                select(func.coalesce(func.sum(reservations.c.calls), 0)).where(
-                    reservations.c.account_id == account_id
-                )
-            )
-            spend(balance, calls + held.scalar_one())
-            await connection.execute(
-                reservations.insert().values(
-                    id=reservation,
-                    account_id=account_id,
-                    calls=calls,
-                    expires_at=at + RESERVATION_LIFETIME,
-                )
-            )
-        return reservation
-
-    async def release(self, reservation: str) -> None:
-        """Give back what was set aside; no error when it is gone."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(reservations).where(reservations.c.id == reservation))
+            row = (await connection.execute(statement)).first()
+        return Balance(row.free, row.paid) if row else Balance(0, 0)
 
     async def usage(
         self, account_id: AccountId, begin: datetime, end: datetime
@@ -252,62 +244,57 @@ class AccountStore:
             return rows.all()
 
 
-async def booked_balance(connection: AsyncConnection, account_id: AccountId) -> Balance:
-    """The sum of the ledger."""
-    row = (
-        await connection.execute(
-            select(
-                func.coalesce(func.sum(ledger.c.free), 0).label("free"),
-                func.coalesce(func.sum(ledger.c.paid), 0).label("paid"),
-            ).where(ledger.c.account_id == account_id)
-        )
-    ).one()
-    return Balance(int(row.free), int(row.paid))
+async def lock_balances(
+    connection: AsyncConnection, account_ids: Iterable[AccountId]
+) -> Mapping[AccountId, Balance]:
+    """What the accounts have left; until the transaction ends nobody else changes or reads it here.
 
-
-async def settle(
-    connection: AsyncConnection,
-    *,
-    reservation: str,
-    account_id: AccountId,
-    calls: int,
-    call_id: str,
-    seal_id: str,
-    token_id: str,
-    at: datetime,
-) -> tuple[Charge, Balance]:
-    """Turn a reservation into a charge, in the caller's transaction.
-
-    Raises:
-        QuotaExhausted: the reservation expired meanwhile and others used the calls.
+    Locked in one order, so that two groups never wait for each other.
     """
-    await _lock(connection, account_id)
-    await connection.execute(delete(reservations).where(reservations.c.id == reservation))
-    balance = await booked_balance(connection, account_id)
-    charge = spend(balance, calls)
-    await connection.execute(
-        ledger.insert().values(
-            account_id=account_id,
-            kind="call",
-            free=-charge.free,
-            paid=-charge.paid,
-            reference=f"call-{call_id}",
-            seal_id=seal_id,
-            token_id=token_id,
-            booked_at=at,
-        )
+    statement = (
+        select(balances)
+        .where(balances.c.account_id.in_(padded(account_ids)))
+        .order_by(balances.c.account_id)
+        .with_for_update()
     )
-    return charge, Balance(balance.free - charge.free, balance.paid - charge.paid)
+    rows = await connection.execute(statement)
+    return {AccountId(row.account_id): Balance(row.free, row.paid) for row in rows}
 
 
-async def _lock(connection: AsyncConnection, account_id: AccountId) -> None:
-    """One writer per account; SQLite has one writer anyway."""
+async def book(
+    connection: AsyncConnection,
+    bookings: Sequence[Booking],
+    left: Mapping[AccountId, Balance],
+) -> None:
+    """Write charges and what they leave, in the transaction that locked the balances."""
     await connection.execute(
-        select(accounts.c.id).where(accounts.c.id == account_id).with_for_update()
+        update(balances)
+        .where(balances.c.account_id == bindparam("account"))
+        .values(free=bindparam("free_left"), paid=bindparam("paid_left")),
+        [
+            {"account": account, "free_left": balance.free, "paid_left": balance.paid}
+            for account, balance in sorted(left.items())
+        ],
+    )
+    await connection.execute(
+        ledger.insert(),
+        [
+            {
+                "account_id": one.account_id,
+                "kind": "call",
+                "free": -one.charge.free,
+                "paid": -one.charge.paid,
+                "reference": f"call-{one.call_id}",
+                "seal_id": one.seal_id,
+                "token_id": one.token_id,
+                "booked_at": one.at,
+            }
+            for one in bookings
+        ],
     )
 
 
-async def _book(
+async def _grant(
     connection: AsyncConnection,
     account_id: AccountId,
     kind: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from sqlalchemy import Column, LargeBinary, String, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hashseal_core.errors import IdempotencyKeyReused
-from hashseal_server.infra.db import UtcDateTime, metadata
+from hashseal_server.infra.db import UtcDateTime, metadata, padded
 
 answers = Table(
     "idempotency_answer",
@@ -33,6 +34,11 @@ class RequestIdentity:
     body: bytes
 
     @property
+    def place(self) -> tuple[str, bytes]:
+        """Where its answer is kept."""
+        return self.account_id, self.key_hash
+
+    @property
     def key_hash(self) -> bytes:
         """The key as it is stored."""
         return hashlib.sha256(self.key.encode()).digest()
@@ -43,37 +49,56 @@ class RequestIdentity:
         return hashlib.sha256(self.operation.encode() + b"\0" + self.body).digest()
 
 
-async def delivered(connection: AsyncConnection, request: RequestIdentity) -> bytes | None:
-    """The answer that this request got before, if it was delivered.
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An answer that was given, and what it was given to."""
 
-    Raises:
-        IdempotencyKeyReused: the key belongs to another request.
-    """
-    row = (
-        await connection.execute(
-            select(answers.c.request_digest, answers.c.answer).where(
-                answers.c.account_id == request.account_id,
-                answers.c.key_hash == request.key_hash,
-            )
+    request_digest: bytes
+    answer: bytes
+
+    def to(self, request: RequestIdentity) -> bytes:
+        """The answer, for the same request again.
+
+        Raises:
+            IdempotencyKeyReused: the key belongs to another request.
+        """
+        if self.request_digest != request.digest:
+            raise IdempotencyKeyReused("this key was used for another request")
+        return self.answer
+
+
+async def delivered(
+    connection: AsyncConnection, requests: Sequence[RequestIdentity]
+) -> dict[tuple[str, bytes], Delivered]:
+    """The answers that these requests, or others with their keys, got before."""
+    rows = await connection.execute(
+        select(answers).where(
+            answers.c.account_id.in_(padded(request.account_id for request in requests)),
+            answers.c.key_hash.in_(padded(request.key_hash for request in requests)),
         )
-    ).first()
-    if row is None:
-        return None
-    if row.request_digest != request.digest:
-        raise IdempotencyKeyReused("this key was used for another request")
-    return bytes(row.answer)
+    )
+    return {
+        (row.account_id, bytes(row.key_hash)): Delivered(
+            bytes(row.request_digest), bytes(row.answer)
+        )
+        for row in rows
+    }
 
 
 async def deliver(
-    connection: AsyncConnection, request: RequestIdentity, answer: bytes, at: datetime
+    connection: AsyncConnection, given: Sequence[tuple[RequestIdentity, bytes, datetime]]
 ) -> None:
-    """Record the answer in the transaction that makes it true."""
+    """Record answers in the transaction that makes them true."""
     await connection.execute(
-        answers.insert().values(
-            account_id=request.account_id,
-            key_hash=request.key_hash,
-            request_digest=request.digest,
-            answer=answer,
-            created_at=at,
-        )
+        answers.insert(),
+        [
+            {
+                "account_id": request.account_id,
+                "key_hash": request.key_hash,
+                "request_digest": request.digest,
+                "answer": answer,
+                "created_at": at,
+            }
+            for request, answer, at in given
+        ],
     )

@@ -1,28 +1,54 @@
 """The database: one schema for SQLite (embedded default) and PostgreSQL (production).
 
 Every store defines its tables on `metadata`. Reads and writes get a connection from `Database`; a
-write is one transaction that has ended, durably, when the block is left.
+write is one transaction that has ended, durably, when the block is left. The owner of the tables
+changes the schema; on PostgreSQL the service itself runs as a role that `grant` has given less.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, event
+from sqlalchemy import (
+    URL,
+    Connection,
+    DateTime,
+    Dialect,
+    MetaData,
+    TypeDecorator,
+    event,
+    inspect,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from hashseal_core.errors import StorageUnavailable
+from hashseal_core.errors import InvalidValue, StorageUnavailable
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
+APPEND_ONLY = frozenset({"ledger", "audit_record", "audit_chain", "signature"})
+"""Tables of which the service's role can neither change nor delete a row."""
+_READ_ONLY = frozenset({"alembic_version"})
+_SESSION = {
+    "application_name": "hashseal-server",
+    "lock_timeout": "5s",
+    "statement_timeout": "15s",
+    # A replica that was stopped inside a transaction must not hold its locks for long.
+    "idle_in_transaction_session_timeout": "3s",
+}
+_MIGRATION_LOCK = 0x68617368  # any number that no other program on the database uses
+Value = TypeVar("Value")
+_LOST = (DBAPIError, PoolExhausted, OSError)
 
 metadata = MetaData(
     naming_convention={
@@ -53,25 +79,34 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Database:
-    """One engine; `url` is an SQLAlchemy URL with an async driver."""
+    """One engine; `url` is `sqlite…` or `postgresql://…`, the drivers are ours to choose."""
 
     def __init__(self, url: str) -> None:
-        self.engine: AsyncEngine = create_async_engine(url, pool_size=8)
-        if self.engine.dialect.name == "sqlite":
+        place = _with_driver(url)
+        if place.get_backend_name() == "sqlite":
+            self.engine: AsyncEngine = create_async_engine(place, pool_size=8)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_async_engine(
+                place,
+                pool_size=8,
+                pool_timeout=5,
+                connect_args={"timeout": 5, "command_timeout": 20, "server_settings": _SESSION},
+            )
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading.
+        """A connection for reading; each statement sees what is committed when it begins.
 
         Raises:
             StorageUnavailable: the database does not answer.
         """
         try:
             async with self.engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
                 yield connection
-        except DBAPIError as error:
+        except _LOST as error:
             raise StorageUnavailable("the database cannot be read") from error
 
     @asynccontextmanager
@@ -79,21 +114,54 @@ class Database:
         """One transaction, committed when the block ends without an error.
 
         Raises:
-            StorageUnavailable: it could not be written; nothing of it is there.
+            StorageUnavailable: it could not be written. Nothing of it is there if the block did
+                not reach its end; if it did, only a look at the rows can tell.
         """
         try:
             async with self.engine.connect() as connection:
                 await connection.execution_options(hashseal_write=True)
                 async with connection.begin():
                     yield connection
-        except DBAPIError as error:
+        except _LOST as error:
             raise StorageUnavailable("the database cannot record this now") from error
 
     async def migrate(self) -> None:
-        """Bring the schema to the newest version."""
-        async with self.engine.connect() as connection:
-            await connection.run_sync(_upgrade)
-            await connection.commit()
+        """Bring the schema to the newest version; one process at a time.
+
+        Raises:
+            StorageUnavailable: the database does not answer, or the role may not change the schema.
+        """
+        try:
+            async with self.engine.connect() as connection:
+                await connection.run_sync(_upgrade)
+                await connection.commit()
+        except _LOST as error:
+            raise StorageUnavailable("the schema cannot be changed") from error
+
+    async def grant(self, role: str) -> None:
+        """Give a role of PostgreSQL what the service needs and no more; run as the tables' owner.
+
+        Raises:
+            InvalidValue: the database has no roles, or the name is not a plain one.
+            StorageUnavailable: no such role, or the tables belong to somebody else.
+        """
+        if self.engine.dialect.name != "postgresql":
+            raise InvalidValue("only PostgreSQL has roles", field="role")
+        if not role.isidentifier() or not role.isascii():
+            raise InvalidValue("a role has a plain name", field="role")
+        async with self.write() as connection:
+            tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            for table in tables:
+                verbs = "SELECT, INSERT, UPDATE, DELETE"
+                if table in APPEND_ONLY:
+                    verbs = "SELECT, INSERT"
+                elif table in _READ_ONLY:
+                    verbs = "SELECT"
+                await connection.execute(text(f'REVOKE ALL ON "{table}" FROM "{role}"'))
+                await connection.execute(text(f'GRANT {verbs} ON "{table}" TO "{role}"'))
+            await connection.execute(
+                text(f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{role}"')
+            )
 
     async def schema_version(self) -> str | None:
         """The revision that the database has."""
@@ -105,6 +173,16 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def padded(values: Iterable[Value]) -> list[Value]:
+    """Distinct values for an IN list, the last one repeated up to a power of two.
+
+    Few lengths make few statements, and prepared ones are found again.
+    """
+    distinct = list(dict.fromkeys(values))
+    size = 1 << max(0, len(distinct) - 1).bit_length()
+    return distinct + distinct[-1:] * (size - len(distinct))
 
 
 def newest_schema_version() -> str | None:
@@ -119,8 +197,19 @@ def _config() -> Config:
     return config
 
 
+def _with_driver(url: str) -> URL:
+    place = make_url(url)
+    if place.drivername in {"postgresql", "postgres"}:
+        return place.set(drivername="postgresql+asyncpg")
+    return place.set(drivername="sqlite+aiosqlite") if place.drivername == "sqlite" else place
+
+
 def _upgrade(connection: Connection) -> None:
     config = _config()
+    if connection.dialect.name == "postgresql":
+        for setting in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.exec_driver_sql(f"SET LOCAL {setting} = 0")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
@@ -141,5 +230,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     """A writer takes the lock at its beginning: no upgrade in the middle can fail."""
-    writing = connection.get_execution_options().get("hashseal_write")
+    options = connection.get_execution_options()
+    if options.get("isolation_level") == "AUTOCOMMIT":
+        return
+    writing = options.get("hashseal_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Integer, LargeBinary, Row, String, Table, Text, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hashseal_server.infra.db import Database, UtcDateTime, metadata
+from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
 from hashseal_server.pki.model import Issued, Role
 from hashseal_server.pki.revocation import Revoked
 
@@ -156,13 +156,16 @@ class PkiStore:
             )
 
 
-async def is_revoked(connection: AsyncConnection, serials: Sequence[int]) -> bool:
-    """Inside the caller's transaction: one of these certificates is revoked (I11)."""
-    statement = select(certificates.c.serial).where(
-        certificates.c.serial.in_([key_of(serial) for serial in serials]),
-        certificates.c.state == "revoked",
+async def revoked_among(connection: AsyncConnection, serials: Iterable[int]) -> frozenset[int]:
+    """Which of these are revoked; none becomes so before the caller's transaction ends (I11)."""
+    statement = (
+        select(certificates.c.serial, certificates.c.state)
+        .where(certificates.c.serial.in_(padded(key_of(serial) for serial in serials)))
+        .order_by(certificates.c.serial)
+        .with_for_update(read=True)
     )
-    return (await connection.execute(statement)).first() is not None
+    rows = await connection.execute(statement)
+    return frozenset(int(row.serial, 16) for row in rows if row.state == "revoked")
 
 
 def _issued(row: Row[Any]) -> Issued:

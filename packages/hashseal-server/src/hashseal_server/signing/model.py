@@ -8,14 +8,7 @@ from datetime import datetime
 
 from hashseal_core.algorithms import Digest
 from hashseal_server.accounts.model import AccountId
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Calls left after the charge."""
-
-    free: int
-    paid: int
+from hashseal_server.accounts.quota import Balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +33,6 @@ class Call:
     serials: tuple[int, ...]
     level: str
     signatures: tuple[MadeSignature, ...]
-    reservation: str
     at: datetime
     render: Callable[[Balance], bytes]
 

@@ -2,9 +2,9 @@
 
 The order inside one call is that of the safety rules:
 
-idempotency look-up → reserve → build attributes, sign, verify → timestamp, verify → collect
-validation material → one transaction (record, charge, audit, answer) → answer. Whatever fails
-before that transaction releases the reservation, and nobody ever sees the signature.
+idempotency look-up and balance → build attributes, sign, verify → timestamp, verify → collect
+validation material → one transaction (record, charge, audit, answer) → answer. Nothing is held
+before that transaction; whatever fails until then, nobody ever sees the signature.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ from hashseal_core.errors import (
 )
 from hashseal_core.evidence import ValidationMaterial
 from hashseal_server.accounts.model import DOCUMENTS, AccountId, Principal
+from hashseal_server.accounts.quota import Balance
 from hashseal_server.infra.commit import RequestIdentity
+from hashseal_server.infra.crash import passing
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.seals.model import Seal
-from hashseal_server.signing.model import Balance, Call, FollowUp, MadeSignature, Record
+from hashseal_server.signing.model import Call, FollowUp, MadeSignature, Record
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 
@@ -43,18 +45,11 @@ _ENCODER = msgspec.json.Encoder(decimal_format="string")
 class SigningRecords(Protocol):
     """See `hashseal_server.signing.store`."""
 
-    async def delivered(self, request: RequestIdentity) -> bytes | None: ...
+    async def look_up(self, request: RequestIdentity, calls: int) -> bytes | None: ...
     async def commit(self, request: RequestIdentity, call: Call) -> bytes: ...
     async def commit_follow_up(self, request: RequestIdentity, made: FollowUp) -> bytes: ...
     async def record(self, account_id: AccountId, signature_id: str) -> Record: ...
     async def follow_up_taken(self, signature_id: str) -> bool: ...
-
-
-class Quota(Protocol):
-    """See `hashseal_server.accounts.store`."""
-
-    async def reserve(self, account_id: AccountId, calls: int, at: datetime) -> str: ...
-    async def release(self, reservation: str) -> None: ...
 
 
 class SealBook(Protocol):
@@ -95,7 +90,6 @@ class SigningService:
         self,
         *,
         records: SigningRecords,
-        quota: Quota,
         seals: SealBook,
         keystore: KeyStore,
         timestamps: Timestamps,
@@ -103,7 +97,6 @@ class SigningService:
         now: Callable[[], datetime],
     ) -> None:
         self._records = records
-        self._quota = quota
         self._seals = seals
         self._keystore = keystore
         self._timestamps = timestamps
@@ -120,33 +113,31 @@ class SigningService:
         """
         if DOCUMENTS not in caller.entitlements:
             raise EntitlementMissing("the account may not sign documents")
-        if (earlier := await self._records.delivered(request)) is not None:
+        if (earlier := await self._records.look_up(request, len(asked.hashes))) is not None:
             return earlier
+        passing("asked")
         level = read_level(asked.level)
         algorithm = digest_algorithm(asked.hash_algorithm)
         digests = [Digest(algorithm, value) for value in asked.hashes]
         seal = await self._usable(caller.account_id, asked.seal_id)
         now = self._now()
-        reservation = await self._quota.reserve(caller.account_id, len(digests), now)
-        try:
-            call_id = secrets.token_hex(16)
-            made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
-            validation = await self._validation_of(seal, level)
-            call = Call(
-                id=call_id,
-                account_id=caller.account_id,
-                token_id=caller.token_id,
-                seal_id=seal.id,
-                serials=(seal.serial,),
-                level=level.value,
-                signatures=made,
-                reservation=reservation,
-                at=now,
-                render=lambda left: _answer(call_id, seal, made, validation, left),
-            )
-            answer = await self._records.commit(request, call)
-        finally:
-            await self._quota.release(reservation)
+        call_id = secrets.token_hex(16)
+        made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
+        validation = await self._validation_of(seal, level)
+        passing("signed")
+        call = Call(
+            id=call_id,
+            account_id=caller.account_id,
+            token_id=caller.token_id,
+            seal_id=seal.id,
+            serials=(seal.serial,),
+            level=level.value,
+            signatures=made,
+            at=now,
+            render=lambda left: _answer(call_id, seal, made, validation, left),
+        )
+        answer = await self._records.commit(request, call)
+        passing("answered")
         return answer
 
     async def timestamp(
@@ -159,7 +150,7 @@ class SigningService:
         """
         if DOCUMENTS not in caller.entitlements:
             raise EntitlementMissing("the account may not sign documents")
-        if (earlier := await self._records.delivered(request)) is not None:
+        if (earlier := await self._records.look_up(request, 0)) is not None:
             return earlier
         digest = Digest(digest_algorithm(asked.hash_algorithm), asked.hash)
         await self._records.record(caller.account_id, asked.signature_id)

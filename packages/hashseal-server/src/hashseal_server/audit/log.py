@@ -1,0 +1,228 @@
+"""Records, their chain, and the sequencer between the two.
+
+A transaction that appends records also leaves their ids in the sequencer's inbox; the sequencer
+takes them out in the transaction that chains them. Every committed record is chained once, then,
+in whatever order transactions end, and no scan over old records is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hashseal_server.audit.chain import GENESIS, Entry, link
+from hashseal_server.audit.journal import Journal
+from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
+
+records = Table(
+    "audit_record",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("event", String(64), nullable=False),
+    Column("account_id", String(32)),
+    Column("content", Text, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+chain = Table(
+    "audit_chain",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("record_id", Integer, ForeignKey("audit_record.id"), nullable=False, unique=True),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+pending = Table(
+    "audit_pending",
+    metadata,
+    Column("first_id", Integer, primary_key=True, autoincrement=False),
+    Column("record_ids", Text, nullable=False),
+)
+_SEQUENCER_LOCK = 0x61756474  # one sequencer at a time; any number nobody else uses
+_TRANSACTIONS = 200
+_PAGE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened."""
+
+    name: str
+    content: dict[str, object]
+    at: datetime
+    account_id: str | None = None
+
+
+async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
+    """Record events in the caller's transaction."""
+    ids = await _new_ids(connection, len(events))
+    await connection.execute(
+        records.insert(),
+        [
+            {
+                "id": record_id,
+                "event": event.name,
+                "account_id": event.account_id,
+                "content": json.dumps(event.content, sort_keys=True),
+                "recorded_at": event.at,
+            }
+            for record_id, event in zip(ids, events, strict=True)
+        ],
+    )
+    await connection.execute(pending.insert().values(first_id=ids[0], record_ids=json.dumps(ids)))
+
+
+async def _new_ids(connection: AsyncConnection, count: int) -> list[int]:
+    if connection.dialect.name == "postgresql":
+        statement = text(
+            "SELECT nextval('audit_record_id_seq') FROM generate_series(1, :count)"
+        ).bindparams(count=count)
+        return sorted((await connection.execute(statement)).scalars())
+    newest = (await connection.execute(select(func.max(records.c.id)))).scalar() or 0
+    return list(range(newest + 1, newest + 1 + count))  # the only writer, so nobody else takes them
+
+
+class AuditLog:
+    """Sequencer, publisher and export."""
+
+    def __init__(self, database: Database, journal: Journal) -> None:
+        self._database = database
+        self._journal = journal
+
+    @property
+    def journal(self) -> Journal:
+        """Where checkpoints are published."""
+        return self._journal
+
+    async def sequence(self) -> int:
+        """Chain what is not chained yet and publish it; how many records were chained.
+
+        Raises:
+            StorageUnavailable: later, then.
+            OutputRefused, KeystoreUnavailable: chained, but not published; later, then.
+        """
+        count = 0
+        while chained := await self._chain_some():
+            count += chained
+        await self._publish()
+        return count
+
+    async def _chain_some(self) -> int:
+        async with self._database.write() as connection:
+            if not await _alone(connection):
+                return 0
+            waiting = (
+                await connection.execute(
+                    select(pending).order_by(pending.c.first_id).limit(_TRANSACTIONS)
+                )
+            ).all()
+            if not waiting:
+                return 0
+            ids = [number for row in waiting for number in json.loads(row.record_ids)]
+            last = (
+                await connection.execute(select(chain).order_by(chain.c.position.desc()).limit(1))
+            ).first()
+            position, previous = (last.position, bytes(last.hash)) if last else (0, GENESIS)
+            rows = await connection.execute(
+                select(records).where(records.c.id.in_(padded(ids))).order_by(records.c.id)
+            )
+            links = []
+            for row in rows:
+                position += 1
+                previous = link(previous, _entry(position, row, b""))
+                links.append({"position": position, "record_id": row.id, "hash": previous})
+            if links:
+                await connection.execute(chain.insert(), links)
+            await connection.execute(
+                delete(pending).where(
+                    pending.c.first_id.in_(padded(row.first_id for row in waiting))
+                )
+            )
+        return len(ids)
+
+    async def _publish(self) -> None:
+        while True:
+            first = self._journal.published() + 1
+            statement = (
+                select(chain.c.position, chain.c.hash)
+                .where(chain.c.position >= first)
+                .order_by(chain.c.position)
+                .limit(_PAGE)
+            )
+            async with self._database.read() as connection:
+                rows = (await connection.execute(statement)).all()
+            if not rows:
+                return
+            self._journal.publish(first, [bytes(row.hash) for row in rows], datetime.now(UTC))
+
+    async def export(self) -> AsyncIterator[Entry]:
+        """The whole chain, in order, a page at a time."""
+        after = 0
+        while True:
+            statement = (
+                select(records, chain.c.position, chain.c.hash)
+                .join(chain, chain.c.record_id == records.c.id)
+                .where(chain.c.position > after)
+                .order_by(chain.c.position)
+                .limit(_PAGE)
+            )
+            async with self._database.read() as connection:
+                rows = (await connection.execute(statement)).all()
+            if not rows:
+                return
+            for row in rows:
+                yield _entry(row.position, row, bytes(row.hash))
+            after = rows[-1].position
+
+    async def entries(self) -> list[Entry]:
+        """The whole chain, in order, in memory."""
+        return [entry async for entry in self.export()]
+
+    async def overlooked(self, now: datetime) -> list[int]:
+        """Ids of records older than a minute that no chain entry names: nobody appended them."""
+        statement = (
+            select(records.c.id)
+            .join(chain, chain.c.record_id == records.c.id, isouter=True)
+            .where(chain.c.position.is_(None), records.c.recorded_at < now - timedelta(minutes=1))
+            .order_by(records.c.id)
+        )
+        async with self._database.read() as connection:
+            return list((await connection.execute(statement)).scalars())
+
+
+async def _alone(connection: AsyncConnection) -> bool:
+    """No other process sequences now; SQLite has one writer anyway."""
+    if connection.dialect.name != "postgresql":
+        return True
+    statement = text("SELECT pg_try_advisory_xact_lock(:number)").bindparams(number=_SEQUENCER_LOCK)
+    return bool((await connection.execute(statement)).scalar_one())
+
+
+def _entry(position: int, row: Row[Any], digest: bytes) -> Entry:
+    at: datetime = row.recorded_at
+    return Entry(
+        position=position,
+        record_id=row.id,
+        event=row.event,
+        account_id=row.account_id,
+        content=row.content,
+        recorded_at=at.astimezone(UTC).isoformat(),
+        hash=digest.hex(),
+    )
