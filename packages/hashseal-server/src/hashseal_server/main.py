@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import importlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -22,10 +23,9 @@ from hashseal_server.accounts.model import Account
 from hashseal_server.accounts.service import Accounts
 from hashseal_server.accounts.store import AccountStore
 from hashseal_server.audit import AuditLog, Journal
-from hashseal_server.infra.db import Database, newest_schema_version
+from hashseal_server.infra.db import SCHEMA_VERSION, Database
 from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.issuance import Linter
-from hashseal_server.pki.lint import PkixLinter
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.pki.store import PkiStore
@@ -129,13 +129,16 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
     try:
         if migrate:
             await database.migrate()
-        elif await database.schema_version() != newest_schema_version():
+        elif await database.schema_version() != SCHEMA_VERSION:
             raise ConfigurationInvalid("the schema is not of this version; run migrate")
         keystore = SoftwareKeyStore(settings.data_dir / "keys", secret)
         account_store = AccountStore(database)
 
         def linter() -> Linter:
-            return PkixLinter(test=settings.test)
+            # pkilint takes longer to import than all the rest, and most starts sign nothing new.
+            lint = importlib.import_module("hashseal_server.pki.lint")
+            made: Linter = lint.PkixLinter(test=settings.test)
+            return made
 
         yield Operator(
             settings=settings,

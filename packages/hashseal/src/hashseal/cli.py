@@ -29,7 +29,10 @@ from hashseal_core.errors import ConfigurationInvalid, HashsealError, InputUnrea
 from hashseal_core.evidence import ValidationMaterial
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Sign PDF documents by their hash; verify."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Sign PDF documents by their hash; verify.",
 )
 sandbox_app = typer.Typer(no_args_is_help=True, help="The whole service in this process.")
 app.add_typer(sandbox_app, name="sandbox")

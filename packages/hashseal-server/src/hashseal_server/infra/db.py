@@ -7,16 +7,12 @@ changes the schema; on PostgreSQL the service itself runs as a role that `grant`
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     URL,
     Connection,
@@ -35,7 +31,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from hashseal_core.errors import InvalidValue, StorageUnavailable
 
-_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+SCHEMA_VERSION = "0003"
+"""The revision that this program needs: the newest of `hashseal_server.migrations`."""
 APPEND_ONLY = frozenset({"ledger", "audit_record", "audit_chain", "signature"})
 """Tables of which the service's role can neither change nor delete a row."""
 _READ_ONLY = frozenset({"alembic_version"})
@@ -46,7 +43,6 @@ _SESSION = {
     # A replica that was stopped inside a transaction must not hold its locks for long.
     "idle_in_transaction_session_timeout": "3s",
 }
-_MIGRATION_LOCK = 0x68617368  # any number that no other program on the database uses
 Value = TypeVar("Value")
 _LOST = (DBAPIError, PoolExhausted, OSError)
 
@@ -131,9 +127,13 @@ class Database:
         Raises:
             StorageUnavailable: the database does not answer, or the role may not change the schema.
         """
+        if await self.schema_version() == SCHEMA_VERSION:
+            return
+        # Alembic takes longer to import than everything else of a start that needs no migration.
+        migration = importlib.import_module("hashseal_server.infra.migration")
         try:
             async with self.engine.connect() as connection:
-                await connection.run_sync(_upgrade)
+                await connection.run_sync(migration.upgrade)
                 await connection.commit()
         except _LOST as error:
             raise StorageUnavailable("the schema cannot be changed") from error
@@ -164,11 +164,15 @@ class Database:
             )
 
     async def schema_version(self) -> str | None:
-        """The revision that the database has."""
+        """The revision that the database has; None when it is empty."""
         async with self.read() as connection:
-            return await connection.run_sync(
-                lambda sync: MigrationContext.configure(sync).get_current_revision()
+            tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            if "alembic_version" not in tables:
+                return None
+            found: str | None = await connection.scalar(
+                text("SELECT version_num FROM alembic_version")
             )
+            return found
 
     async def close(self) -> None:
         """Close every connection."""
@@ -185,33 +189,11 @@ def padded(values: Iterable[Value]) -> list[Value]:
     return distinct + distinct[-1:] * (size - len(distinct))
 
 
-def newest_schema_version() -> str | None:
-    """The revision that this program needs."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
 def _with_driver(url: str) -> URL:
     place = make_url(url)
     if place.drivername in {"postgresql", "postgres"}:
         return place.set(drivername="postgresql+asyncpg")
     return place.set(drivername="sqlite+aiosqlite") if place.drivername == "sqlite" else place
-
-
-def _upgrade(connection: Connection) -> None:
-    config = _config()
-    if connection.dialect.name == "postgresql":
-        for setting in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
-            connection.exec_driver_sql(f"SET LOCAL {setting} = 0")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

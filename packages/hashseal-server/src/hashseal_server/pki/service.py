@@ -266,7 +266,7 @@ class CertificateAuthority:
             next_update=now + CRL_LIFETIME,
             keystore=self._keystore,
             key=authority.issued.key,
-            linter=None,
+            linter=self._linter(),
         )
         await self._store.publish(label, number, encoded, now + CRL_LIFETIME)
         return encoded
