@@ -27,6 +27,7 @@ from hashseal_server.infra.db import SCHEMA_VERSION, Database
 from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.issuance import Linter
 from hashseal_server.pki.model import LegalPerson
+from hashseal_server.pki.profiles import Policies
 from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.pki.store import PkiStore
 from hashseal_server.seals.service import Seals
@@ -80,7 +81,12 @@ class Operator:
         units = await self.authority.units()
         if not units:
             raise ConfigurationInvalid("run `hashseal-server init` first")
-        return TimestampAuthority(keystore=self.keystore, clock=MonotonicClock(now), unit=units[0])
+        return TimestampAuthority(
+            keystore=self.keystore,
+            clock=MonotonicClock(now),
+            unit=units[0],
+            policy=self.settings.policies[1],
+        )
 
     async def seals(self) -> Seals:
         """The seals of all accounts."""
@@ -149,6 +155,7 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
                 keystore=keystore,
                 linter=linter,
                 base_url=settings.public_url,
+                policies=Policies(*settings.policies),
                 now=now,
             ),
             accounts=Accounts(store=account_store, pepper=secret, now=now),

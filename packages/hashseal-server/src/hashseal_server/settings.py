@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +21,8 @@ from pydantic_settings import (
 from hashseal_core.errors import ConfigurationInvalid
 
 PREFIX = "HASHSEAL_"
+_OID = r"^[0-2](\.(0|[1-9][0-9]*))+$"
+_EXAMPLE_ARC = "1.3.6.1.4.1.32473"  # for examples and documentation (RFC 5612)
 CONFIG = f"{PREFIX}CONFIG"
 
 
@@ -41,6 +44,23 @@ class Settings(BaseSettings):
     organisation: str = "Hashseal Test Operator"
     country: str = Field(default="CH", pattern="^[A-Z]{2}$")
     test: bool = True
+    certificate_policy: str | None = Field(default=None, pattern=_OID)
+    timestamp_policy: str | None = Field(default=None, pattern=_OID)
+
+    @model_validator(mode="after")
+    def _require_policies(self) -> Self:
+        """What a policy promises is the operator's to say: only a test authority has a default."""
+        if not self.test and not (self.certificate_policy and self.timestamp_policy):
+            raise ValueError("set certificate_policy and timestamp_policy, or test = true")
+        return self
+
+    @property
+    def policies(self) -> tuple[str, str]:
+        """Policy of certificates and policy of timestamps, dotted."""
+        return (
+            self.certificate_policy or f"{_EXAMPLE_ARC}.1.1",
+            self.timestamp_policy or f"{_EXAMPLE_ARC}.1.2",
+        )
 
     @property
     def database(self) -> str:

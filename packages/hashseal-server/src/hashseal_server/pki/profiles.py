@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -23,9 +24,7 @@ from hashseal_server.pki.model import Role
 
 DOCUMENT_SIGNING = ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 ADOBE_AUTHENTIC_DOCUMENTS = ObjectIdentifier("1.2.840.113583.1.1.5")
-# NCP (EN 319 411-1, 5.3) describes how such certificates are issued; BTSP of EN 319 421 the TSU.
-POLICY_NCP = ObjectIdentifier("0.4.0.2042.1.1")
-POLICY_TSA = ObjectIdentifier("0.4.0.2023.1.1")
+ANY_POLICY = "2.5.29.32.0"
 MAX_YEARS = 25
 
 
@@ -39,7 +38,7 @@ class Profile:
     purposes: tuple[ObjectIdentifier, ...] = ()
     purposes_critical: bool = False
     path_length: int | None = None
-    policies: tuple[ObjectIdentifier, ...] = ()
+    policy: Literal["any", "certificate", "timestamp"] | None = None
     nocheck: bool = False
     signing_share: float | None = None
 
@@ -63,14 +62,14 @@ PROFILES = {
             15 * _YEAR,
             ("key_cert_sign", "crl_sign"),
             path_length=0,
-            policies=(ObjectIdentifier("2.5.29.32.0"),),
+            policy="any",
         ),
         Profile(
             Role.RESPONDER,
             2 * _YEAR,
             ("digital_signature",),
             (ExtendedKeyUsageOID.OCSP_SIGNING,),
-            policies=(POLICY_NCP,),
+            policy="certificate",
             nocheck=True,
         ),
         Profile(
@@ -79,7 +78,7 @@ PROFILES = {
             ("digital_signature", "content_commitment"),
             (ExtendedKeyUsageOID.TIME_STAMPING,),
             purposes_critical=True,
-            policies=(POLICY_TSA,),
+            policy="timestamp",
             signing_share=0.2,
         ),
         *(
@@ -88,12 +87,28 @@ PROFILES = {
                 3 * _YEAR,
                 ("digital_signature", "content_commitment"),
                 (DOCUMENT_SIGNING, ADOBE_AUTHENTIC_DOCUMENTS),
-                policies=(POLICY_NCP,),
+                policy="certificate",
             )
             for role in (Role.SEAL, Role.PERSON)
         ),
     )
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Under which policies certificates and timestamps are issued; dotted object identifiers.
+
+    What a policy promises is written down by the operator; nothing is claimed by default.
+    """
+
+    certificate: str
+    timestamp: str
+
+    def identifier(self, which: Literal["any", "certificate", "timestamp"]) -> ObjectIdentifier:
+        """The policy that a profile names."""
+        named = {"any": ANY_POLICY, "certificate": self.certificate, "timestamp": self.timestamp}
+        return ObjectIdentifier(named[which])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +140,7 @@ def builder(
     issuer: x509.Certificate | None,
     issuer_label: str,
     urls: Urls,
+    policies: Policies,
     not_before: datetime,
 ) -> x509.CertificateBuilder:
     """Everything but the signature; `issuer` None makes a self-signed one.
@@ -153,9 +169,9 @@ def builder(
     if profile.is_authority:
         basic = x509.BasicConstraints(ca=True, path_length=profile.path_length)
         built = built.add_extension(basic, critical=True)
-    if profile.policies:
-        policies = [x509.PolicyInformation(oid, None) for oid in profile.policies]
-        built = built.add_extension(x509.CertificatePolicies(policies), critical=False)
+    if profile.policy is not None:
+        information = x509.PolicyInformation(policies.identifier(profile.policy), None)
+        built = built.add_extension(x509.CertificatePolicies([information]), critical=False)
     if profile.purposes:
         purposes = x509.ExtendedKeyUsage(profile.purposes)
         built = built.add_extension(purposes, critical=profile.purposes_critical)

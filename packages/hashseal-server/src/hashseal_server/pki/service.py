@@ -30,7 +30,7 @@ from hashseal_server.keystore.port import KeyStore
 from hashseal_server.pki import revocation
 from hashseal_server.pki.issuance import Linter, issue
 from hashseal_server.pki.model import Issued, LegalPerson, NaturalPerson, Role
-from hashseal_server.pki.profiles import PROFILES, Urls, builder
+from hashseal_server.pki.profiles import PROFILES, Policies, Urls, builder
 from hashseal_server.pki.revocation import Responder, Revoked, Status
 
 ROOT, ISSUING = "root", "issuing"
@@ -79,11 +79,13 @@ class CertificateAuthority:
         keystore: KeyStore,
         linter: Callable[[], Linter],
         base_url: str,
+        policies: Policies,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._keystore = keystore
         self._linter = linter
+        self._policies = policies
         self._urls = Urls(base_url.rstrip("/"))
         self._now = now
         self._authorities: dict[str, _Authority] = {}
@@ -289,6 +291,7 @@ class CertificateAuthority:
                 issuer=issuer.certificate if issuer else None,
                 issuer_label=label,
                 urls=self._urls,
+                policies=self._policies,
                 not_before=now - SKEW,
             )
             encoded = issue(

@@ -22,7 +22,7 @@ from hashseal_core.errors import (
 from hashseal_core.problems import problem_of
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.tsa.clock import MonotonicClock
-from hashseal_server.tsa.token import ACCURACY_MS, ALGORITHM, POLICY, SIZE_BOUND_SPARE, token
+from hashseal_server.tsa.token import ACCURACY_MS, ALGORITHM, SIZE_BOUND_SPARE, token
 
 UNACCEPTED_POLICY, UNACCEPTED_EXTENSION = 15, 16
 _SERIAL_BITS = 159
@@ -40,9 +40,12 @@ class Unit(Protocol):
 class TimestampAuthority:
     """Issues tokens with one unit."""
 
-    def __init__(self, *, keystore: KeyStore, clock: MonotonicClock, unit: Unit) -> None:
+    def __init__(
+        self, *, keystore: KeyStore, clock: MonotonicClock, unit: Unit, policy: str
+    ) -> None:
         self._keystore = keystore
         self._clock = clock
+        self._policy = policy
         self._key = unit.key
         self._chain: Sequence[bytes] = unit.chain[:-1]  # the root is the validator's own
 
@@ -69,7 +72,7 @@ class TimestampAuthority:
             TimestampUnavailable: clock or key cannot be trusted now.
         """
         content = tsp.TokenContent(
-            policy=POLICY,
+            policy=self._policy,
             digest=digest,
             serial=1 << (_SERIAL_BITS - 1) | secrets.randbits(_SERIAL_BITS - 1),
             generated_at=self._clock.read(),
@@ -99,7 +102,7 @@ class TimestampAuthority:
         """A TimeStampResp, whatever comes in: granted, or refused with the right failInfo."""
         try:
             request = tsp.parse_request(request_der)
-            if request.policy not in {None, POLICY}:
+            if request.policy not in {None, self._policy}:
                 return tsp.refused(UNACCEPTED_POLICY, "this policy is not offered")
             return tsp.granted(
                 self.token(

@@ -14,7 +14,6 @@ from hashseal_core.algorithms import (
 )
 
 ALGORITHM = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
-POLICY = "0.4.0.2023.1.1"
 ACCURACY_MS = 1000
 SIZE_BOUND_SPARE = 256
 
