@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
-from litestar import Litestar
+from structlog.typing import FilteringBoundLogger
 
 from hashseal_core.algorithms import KeyAlgorithm
 from hashseal_core.errors import ConfigurationInvalid, HashsealError, OutputRefused
@@ -38,6 +38,7 @@ from hashseal_server.signing.store import SigningStore
 from hashseal_server.tsa.clock import MonotonicClock
 from hashseal_server.tsa.service import TimestampAuthority
 from hashseal_server.web.app import Parts, application
+from hashseal_server.web.observing import Figures, Observed, logger
 
 SANDBOX_URL = "http://sandbox.hashseal.example.com"
 SANDBOX_ALGORITHMS = (KeyAlgorithm.P256, KeyAlgorithm.RSA3072)
@@ -95,8 +96,8 @@ class Operator:
             store=self.seal_store, authority=self.authority, token_size=lambda: size, now=now
         )
 
-    async def app(self) -> Litestar:
-        """The ASGI application."""
+    async def app(self, log: FilteringBoundLogger | None = None) -> Observed:
+        """The ASGI application; without `log` only errors are logged, as text."""
         timestamps, seals = await self.timestamps(), await self.seals()
         signing_store = SigningStore(self.database)
         signing = SigningService(
@@ -118,6 +119,8 @@ class Operator:
                 timestamps=timestamps,
                 keystore=self.keystore,
                 database=self.database,
+                log=log or logger("text", "error"),
+                figures=Figures(),
             )
         )
 
@@ -194,7 +197,7 @@ def _locked(folder: Path) -> Iterator[None]:
 class Sandbox:
     """The whole service, ready to sign: no port, no network, one account."""
 
-    app: Litestar
+    app: Observed
     token: str
     seal_ids: Mapping[str, str]
     trust_anchor: bytes
@@ -276,7 +279,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         ConfigurationInvalid: the service has not been initialised.
     """
     async with operator(settings, migrate=settings.database_url is None) as opened:
-        app = await opened.app()
+        app = await opened.app(logger(settings.log_format, "info"))
         config = uvicorn.Config(
             app, host=host, port=port, log_level="warning", access_log=False, server_header=False
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -24,6 +24,7 @@ PREFIX = "HASHSEAL_"
 _OID = r"^[0-2](\.(0|[1-9][0-9]*))+$"
 _EXAMPLE_ARC = "1.3.6.1.4.1.32473"  # for examples and documentation (RFC 5612)
 CONFIG = f"{PREFIX}CONFIG"
+_CLIENT = {f"{PREFIX}{name}" for name in ("SANDBOX_DIR", "URL", "TOKEN", "PASSWORD")}
 
 
 def _data_dir() -> Path:
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     organisation: str = "Hashseal Test Operator"
     country: str = Field(default="CH", pattern="^[A-Z]{2}$")
     test: bool = True
+    log_format: Literal["json", "text"] = "json"
     certificate_policy: str | None = Field(default=None, pattern=_OID)
     timestamp_policy: str | None = Field(default=None, pattern=_OID)
 
@@ -107,5 +109,4 @@ def load() -> Settings:
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """`HASHSEAL_…` variables that mean nothing to the service."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG}
-    own = "HASHSEAL_SANDBOX_DIR"  # the command line's
-    return sorted(n for n in environment if n.startswith(PREFIX) and n not in known | {own})
+    return sorted(n for n in environment if n.startswith(PREFIX) and n not in known | _CLIENT)

@@ -35,6 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hashseal_core.errors import AccountNotFound, TokenInvalid
 from hashseal_server.accounts.model import Account, AccountId, Order, Principal, TokenId
 from hashseal_server.accounts.quota import Balance, Charge
+from hashseal_server.audit import Event, append
 from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
 
 accounts = Table(
@@ -114,6 +115,8 @@ class AccountStore:
                 balances.insert().values(account_id=account.id, free=free_calls, paid=0)
             )
             await _grant(connection, account.id, "free", free_calls, 0, f"free-{account.id}", at)
+            content: dict[str, object] = {"free_calls": free_calls}
+            await append(connection, [Event("account.created", content, at, account.id)])
         return account
 
     async def find(self, account_id: str) -> Account:
@@ -136,14 +139,18 @@ class AccountStore:
             rows = await connection.execute(select(accounts).order_by(accounts.c.created_at))
             return [_account(row) for row in rows]
 
-    async def set_entitlements(self, account_id: str, entitlements: frozenset[str]) -> None:
+    async def set_entitlements(
+        self, account_id: str, entitlements: frozenset[str], at: datetime
+    ) -> None:
         """Replace what the account may do."""
+        content: dict[str, object] = {"entitlements": sorted(entitlements)}
         async with self._database.write() as connection:
             await connection.execute(
                 update(accounts)
                 .where(accounts.c.id == account_id)
                 .values(entitlements=json.dumps(sorted(entitlements)))
             )
+            await append(connection, [Event("account.entitled", content, at, account_id)])
 
     async def add_token(
         self, account_id: str, token_id: TokenId, keyed_hash: bytes, at: datetime
@@ -155,6 +162,8 @@ class AccountStore:
                     id=token_id, account_id=account_id, keyed_hash=keyed_hash, created_at=at
                 )
             )
+            content: dict[str, object] = {"token": token_id}
+            await append(connection, [Event("token.created", content, at, account_id)])
 
     async def revoke_token(self, token_id: str, at: datetime) -> None:
         """The token is refused from now on.
@@ -163,11 +172,15 @@ class AccountStore:
             TokenInvalid: there is none with that id.
         """
         async with self._database.write() as connection:
-            done = await connection.execute(
-                update(tokens).where(tokens.c.id == token_id).values(revoked_at=at)
+            owner = await connection.scalar(
+                update(tokens)
+                .where(tokens.c.id == token_id)
+                .values(revoked_at=at)
+                .returning(tokens.c.account_id)
             )
-        if done.rowcount != 1:
-            raise TokenInvalid("no token with that id")
+            if owner is None:
+                raise TokenInvalid("no token with that id")
+            await append(connection, [Event("token.revoked", {"token": token_id}, at, owner)])
 
     async def principal(self, token_id: TokenId) -> tuple[bytes, Principal] | None:
         """Keyed hash and owner of a token that is not revoked."""
@@ -198,6 +211,12 @@ class AccountStore:
                 .where(balances.c.account_id == account_id)
                 .values(paid=balances.c.paid + calls)
             )
+            content: dict[str, object] = {
+                "order": order.id,
+                "calls": calls,
+                "unit_price": str(unit_price),
+            }
+            await append(connection, [Event("order.recorded", content, at, account_id)])
         return order
 
     async def orders(self, account_id: AccountId) -> list[Order]:

@@ -80,13 +80,14 @@ class Database:
     def __init__(self, url: str) -> None:
         place = _with_driver(url)
         if place.get_backend_name() == "sqlite":
-            self.engine: AsyncEngine = create_async_engine(place, pool_size=8)
+            self.engine: AsyncEngine = create_async_engine(place, pool_size=8, hide_parameters=True)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:
             self.engine = create_async_engine(
                 place,
                 pool_size=8,
+                hide_parameters=True,
                 pool_timeout=5,
                 connect_args={"timeout": 5, "command_timeout": 20, "server_settings": _SESSION},
             )

@@ -37,6 +37,7 @@ ROOT, ISSUING = "root", "issuing"
 OCSP_LIFETIME = timedelta(hours=24)
 CRL_LIFETIME = timedelta(days=7)
 SKEW = timedelta(minutes=5)
+_PUBLISHING_ATTEMPTS = 5
 
 
 class Store(Protocol):
@@ -46,7 +47,7 @@ class Store(Protocol):
         self, serial: int, role: Role, issuer: str, key: str, subject: str, at: datetime
     ) -> None: ...
     async def void(self, serial: int) -> None: ...
-    async def issued(self, serial: int, der: bytes, not_after: datetime) -> None: ...
+    async def issued(self, serial: int, der: bytes, not_after: datetime, at: datetime) -> None: ...
     async def revoke(self, serial: int, reason: str, at: datetime) -> bool: ...
     async def of_role(self, role: Role) -> list[Issued]: ...
     async def find(self, serial: int) -> Issued | None: ...
@@ -55,7 +56,7 @@ class Store(Protocol):
     async def newest_list(self, issuer: str) -> tuple[int, bytes, datetime] | None: ...
     async def publish(
         self, issuer: str, number: int, der: bytes, next_update: datetime
-    ) -> None: ...
+    ) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,18 @@ class CertificateAuthority:
         """
         return (await self._authority(label)).issued.certificate
 
+    async def ends(self) -> list[tuple[str, datetime]]:
+        """When the authorities' certificates, responders, units and newest CRLs end."""
+        found = []
+        for role in (Role.ROOT, Role.ISSUING, Role.RESPONDER, Role.TSU):
+            for number, issued in enumerate(await self._store.of_role(role), 1):
+                found.append((f"{role.value}-{number}", issued.not_after))
+        for label in (ROOT, ISSUING):
+            newest = await self._store.newest_list(label)
+            if newest is not None:
+                found.append((f"crl-{label}", newest[2]))
+        return found
+
     async def ocsp(self, request_der: bytes) -> bytes:
         """Answer an OCSPRequest; errors are answers too (RFC 6960, 2.3)."""
         try:
@@ -252,26 +265,32 @@ class CertificateAuthority:
             this_update=now - SKEW,
             next_update=now + OCSP_LIFETIME,
             keystore=self._keystore,
-            linter=None,
         )
 
     async def _publish(self, label: str) -> bytes:
+        """A new CRL under the next number.
+
+        The number is read before the revocations: whoever loses the race for it begins again and
+        sees what the winner saw, so no later list can lack an earlier revocation.
+        """
         authority = await self._authority(label)
-        newest = await self._store.newest_list(label)
-        number = newest[0] + 1 if newest else 1
-        now = self._now().replace(microsecond=0)
-        encoded = revocation.crl(
-            authority.certificate,
-            await self._store.revoked(label),
-            number=number,
-            this_update=now - SKEW,
-            next_update=now + CRL_LIFETIME,
-            keystore=self._keystore,
-            key=authority.issued.key,
-            linter=self._linter(),
-        )
-        await self._store.publish(label, number, encoded, now + CRL_LIFETIME)
-        return encoded
+        for _ in range(_PUBLISHING_ATTEMPTS):
+            newest = await self._store.newest_list(label)
+            number = newest[0] + 1 if newest else 1
+            now = self._now().replace(microsecond=0)
+            encoded = revocation.crl(
+                authority.certificate,
+                await self._store.revoked(label),
+                number=number,
+                this_update=now - SKEW,
+                next_update=now + CRL_LIFETIME,
+                keystore=self._keystore,
+                key=authority.issued.key,
+                linter=self._linter(),
+            )
+            if await self._store.publish(label, number, encoded, now + CRL_LIFETIME):
+                return encoded
+        raise EvidenceUnavailable("other processes are publishing revocation lists all the time")
 
     async def _issue(
         self, role: Role, subject: x509.Name, algorithm: KeyAlgorithm, parent: str | None
@@ -306,7 +325,7 @@ class CertificateAuthority:
             self._keystore.destroy(key)
             raise
         not_after = x509.load_der_x509_certificate(encoded).not_valid_after_utc
-        await self._store.issued(serial, encoded, not_after)
+        await self._store.issued(serial, encoded, not_after, self._now())
         return Issued(serial, role, encoded, key, (encoded,), not_after)
 
     async def _with_chain(self, issued: Issued) -> Issued:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 from sqlalchemy import Column, Integer, LargeBinary, Row, String, Table, Text, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hashseal_server.audit import Event, append
 from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
 from hashseal_server.pki.model import Issued, Role
 from hashseal_server.pki.revocation import Revoked
@@ -77,7 +79,7 @@ class PkiStore:
                 .values(state="void")
             )
 
-    async def issued(self, serial: int, der: bytes, not_after: datetime) -> None:
+    async def issued(self, serial: int, der: bytes, not_after: datetime, at: datetime) -> None:
         """The planned certificate is there."""
         async with self._database.write() as connection:
             await connection.execute(
@@ -85,6 +87,11 @@ class PkiStore:
                 .where(certificates.c.serial == key_of(serial))
                 .values(state="issued", der=der, not_after=not_after)
             )
+            content: dict[str, object] = {
+                "serial": key_of(serial),
+                "sha256": hashlib.sha256(der).hexdigest(),
+            }
+            await append(connection, [Event("certificate.issued", content, at)])
 
     async def revoke(self, serial: int, reason: str, at: datetime) -> bool:
         """Mark as revoked; False when it was not issued or is revoked already."""
@@ -94,7 +101,11 @@ class PkiStore:
                 .where(certificates.c.serial == key_of(serial), certificates.c.state == "issued")
                 .values(state="revoked", revoked_at=at, reason=reason)
             )
-        return done.rowcount == 1
+            if done.rowcount != 1:
+                return False
+            content: dict[str, object] = {"serial": key_of(serial), "reason": reason}
+            await append(connection, [Event("certificate.revoked", content, at)])
+        return True
 
     async def of_role(self, role: Role) -> list[Issued]:
         """Usable certificates of a role, newest first; the chain holds the certificate alone."""
@@ -146,14 +157,22 @@ class PkiStore:
             row = (await connection.execute(statement)).first()
         return (row.number, row.der, row.next_update) if row else None
 
-    async def publish(self, issuer: str, number: int, der: bytes, next_update: datetime) -> None:
-        """Keep a CRL; a number that exists already is refused by the database."""
+    async def publish(self, issuer: str, number: int, der: bytes, next_update: datetime) -> bool:
+        """Keep a CRL; False when another process has just used that number."""
         async with self._database.write() as connection:
+            taken = await connection.scalar(
+                select(revocation_lists.c.number).where(
+                    revocation_lists.c.issuer == issuer, revocation_lists.c.number >= number
+                )
+            )
+            if taken is not None:
+                return False
             await connection.execute(
                 revocation_lists.insert().values(
                     issuer=issuer, number=number, der=der, next_update=next_update
                 )
             )
+        return True
 
 
 async def revoked_among(connection: AsyncConnection, serials: Iterable[int]) -> frozenset[int]:

@@ -20,7 +20,7 @@ from hashseal_server.seals.model import KINDS, Seal, SealId
 class Store(Protocol):
     """What is kept; see `hashseal_server.seals.store`."""
 
-    async def add(self, seal: Seal) -> None: ...
+    async def add(self, seal: Seal, at: datetime) -> None: ...
     async def find(self, account_id: AccountId, seal_id: str) -> Seal: ...
     async def all(self, account_id: AccountId) -> list[Seal]: ...
 
@@ -86,7 +86,7 @@ class Seals:
             chain=issued.chain,
             not_after=issued.not_after,
         )
-        await self._store.add(seal)
+        await self._store.add(seal, self._now())
         return seal
 
     async def find(self, account_id: AccountId, seal_id: str) -> Seal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ForeignKey, LargeBinary, Row, Select, String, Table, select
@@ -10,6 +11,7 @@ from hashseal_core import der
 from hashseal_core.algorithms import KeyAlgorithm, SignatureScheme
 from hashseal_core.errors import SealNotFound
 from hashseal_server.accounts.model import AccountId
+from hashseal_server.audit import Event, append
 from hashseal_server.infra.db import Database, UtcDateTime, metadata
 from hashseal_server.pki.store import certificates, key_of
 from hashseal_server.seals.model import Seal, SealId
@@ -36,7 +38,7 @@ class SealStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, seal: Seal) -> None:
+    async def add(self, seal: Seal, at: datetime) -> None:
         """Keep a new seal."""
         async with self._database.write() as connection:
             await connection.execute(
@@ -53,6 +55,8 @@ class SealStore:
                     not_after=seal.not_after,
                 )
             )
+            content: dict[str, object] = {"seal": seal.id, "serial": key_of(seal.serial)}
+            await append(connection, [Event("seal.created", content, at, seal.account_id)])
 
     async def find(self, account_id: AccountId, seal_id: str) -> Seal:
         """One seal of the account.

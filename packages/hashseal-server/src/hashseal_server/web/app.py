@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
+from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
+from structlog.typing import FilteringBoundLogger
 
 from hashseal_core import protocol
 from hashseal_core.errors import InvalidValue, MalformedRequest, NotFound, UnsupportedMediaType
@@ -30,6 +32,7 @@ from hashseal_server.signing.service import SigningService
 from hashseal_server.signing.store import SigningStore
 from hashseal_server.tsa.service import TimestampAuthority
 from hashseal_server.web.bodies import idempotency_key, read
+from hashseal_server.web.observing import Figures, Observed
 from hashseal_server.web.openapi import document
 from hashseal_server.web.problems import on_error, request_id
 
@@ -51,18 +54,30 @@ class Parts:
     timestamps: TimestampAuthority
     keystore: KeyStore
     database: Database
+    log: FilteringBoundLogger
+    figures: Figures
 
 
-def application(parts: Parts) -> Litestar:
+def application(parts: Parts) -> Observed:
     """The ASGI application."""
-    return Litestar(
+    app = Litestar(
         route_handlers=[*_signing(parts), *_reading(parts), *_public_pki(parts), *_plain(parts)],
         exception_handlers={Exception: on_error},
         after_request=_stamp,
         openapi_config=None,
         request_max_body_size=protocol.MAX_BODY,
         logging_config=None,
+        state=State({"log": parts.log}),
     )
+    return Observed(app, parts.log, parts.figures)
+
+
+async def _caller(parts: Parts, request: AnyRequest) -> Principal:
+    """Who asks; request id and account are there for the log from now on."""
+    request_id(request)
+    caller = await parts.accounts.authenticate(request.headers.get("authorization"))
+    request.scope["state"]["account"] = caller.account_id
+    return caller
 
 
 async def _stamp(response: Response[Any]) -> Response[Any]:
@@ -80,7 +95,7 @@ def _json(request: AnyRequest, body: bytes | protocol.Answer) -> Response[bytes]
 def _signing(parts: Parts) -> list[HTTPRouteHandler]:
     @post("/v1/documents/sign", name="sign_documents")
     async def sign_documents(request: AnyRequest) -> Response[bytes]:
-        caller = await parts.accounts.authenticate(request.headers.get("authorization"))
+        caller = await _caller(parts, request)
         key = idempotency_key(request)
         body, asked = await read(request, protocol.SignDocuments)
         identity = RequestIdentity(caller.account_id, key, "documents/sign", body)
@@ -88,7 +103,7 @@ def _signing(parts: Parts) -> list[HTTPRouteHandler]:
 
     @post("/v1/timestamps", name="timestamp_document")
     async def timestamp_document(request: AnyRequest) -> Response[bytes]:
-        caller = await parts.accounts.authenticate(request.headers.get("authorization"))
+        caller = await _caller(parts, request)
         key = idempotency_key(request)
         body, asked = await read(request, protocol.TimestampDocument)
         identity = RequestIdentity(caller.account_id, key, "timestamps", body)
@@ -96,7 +111,7 @@ def _signing(parts: Parts) -> list[HTTPRouteHandler]:
 
     @post("/v1/validation", name="collect_validation")
     async def collect_validation(request: AnyRequest) -> Response[bytes]:
-        await parts.accounts.authenticate(request.headers.get("authorization"))
+        await _caller(parts, request)
         _, asked = await read(request, protocol.CollectValidation)
         return _json(request, await parts.signing.validation(asked))
 
@@ -105,7 +120,7 @@ def _signing(parts: Parts) -> list[HTTPRouteHandler]:
 
 def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small function a route
     async def who(request: AnyRequest) -> Principal:
-        return await parts.accounts.authenticate(request.headers.get("authorization"))
+        return await _caller(parts, request)
 
     @get("/v1/seals")
     async def list_seals(request: AnyRequest) -> Response[bytes]:
@@ -216,11 +231,17 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
         await parts.database.schema_version()
         return _json(request, b'{"status":"ready"}')
 
+    @get("/metrics")
+    async def metrics() -> Response[bytes]:
+        for what, at in await parts.authority.ends():
+            parts.figures.ends(what, at.timestamp())
+        return Response(parts.figures.render(), media_type="text/plain; version=0.0.4")
+
     @get("/openapi.json")
     async def openapi() -> Response[bytes]:
         return Response(document(), media_type="application/json")
 
-    return [healthz, readyz, openapi]
+    return [healthz, readyz, metrics, openapi]
 
 
 async def _message(request: AnyRequest, media_type: str, limit: int) -> bytes:

@@ -87,6 +87,10 @@ OPERATIONS = (
         authenticated=False,
     ),
     Operation(
+        "get", "/metrics", "metrics", "Figures of this process for Prometheus", "text/plain",
+        authenticated=False,
+    ),
+    Operation(
         "get", "/openapi.json", "openapi", "This document", "application/json",
         authenticated=False,
     ),

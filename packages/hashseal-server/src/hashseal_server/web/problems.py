@@ -6,7 +6,6 @@ import secrets
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
@@ -15,7 +14,6 @@ from hashseal_core.problems import problem_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "2"
-_log = structlog.get_logger("hashseal.web")
 _BY_STATUS: dict[int, errors.HashsealError] = {
     401: errors.TokenMissing("send Authorization: Bearer with an API token"),
     404: errors.NotFound("there is nothing at this address"),
@@ -36,6 +34,7 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The answer to any exception."""
+    request_id(request)
     if isinstance(error, errors.HashsealError):
         shown = error
     elif isinstance(error, HTTPException):
@@ -43,8 +42,9 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[byte
         shown = _BY_STATUS.get(error.status_code, fallback)
     else:
         shown = errors.Internal("something failed inside; nothing was charged")
-        _log.error("internal", request_id=request_id(request), exc_info=error)
+        request.app.state.log.error("internal", request_id=request_id(request), exc_info=error)
     row = problem_of(shown)
+    request.scope["state"]["problem"] = row.code
     body = protocol.ProblemDetails(
         type=row.type,
         title=row.title,

@@ -1,0 +1,128 @@
+"""What an operator sees of each request: one log line, and figures for Prometheus.
+
+Never a token, a hash, a name, or an address that holds an id: the route's pattern stands for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from structlog.typing import FilteringBoundLogger
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_UNKNOWN = "(none)"
+_INTERNAL = 500
+LEVELS = {"info": 20, "error": 40}
+
+
+def logger(
+    form: Literal["json", "text"], least: Literal["info", "error"], stream: TextIO | None = None
+) -> FilteringBoundLogger:
+    """A logger to standard error; `json` for programs, `text` for people."""
+    last: Any = structlog.processors.JSONRenderer()
+    if form == "text":
+        last = structlog.dev.ConsoleRenderer(colors=False)
+    made: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(stream or sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[least]),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+    )
+    return made
+
+
+class Figures:
+    """Counters and gauges of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "hashseal_requests",
+            "Requests answered",
+            ("method", "route", "status", "code"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "hashseal_request_seconds",
+            "Seconds to answer",
+            ("method", "route"),
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
+        self._expiry = Gauge(
+            "hashseal_expiry_timestamp_seconds",
+            "When a certificate or list ends, Unix time",
+            ("what",),
+            registry=self.registry,
+        )
+
+    def answered(self, method: str, route: str, status: int, code: str, seconds: float) -> None:
+        """One request has been answered; `code` is a problem's, or empty."""
+        self._requests.labels(method, route, str(status), code).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def ends(self, what: str, at: float) -> None:
+        """A certificate or list that ends at this Unix time."""
+        self._expiry.labels(what).set(at)
+
+    def render(self) -> bytes:
+        """Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class Observed:
+    """Wraps the application; what it knows after the answer is logged and counted."""
+
+    def __init__(self, app: ASGIApp, log: FilteringBoundLogger, figures: Figures) -> None:
+        self._app = app
+        self._log = log
+        self._figures = figures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = _INTERNAL
+        began = time.perf_counter()
+
+        async def watching(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watching)
+        finally:
+            self._tell(scope, status, time.perf_counter() - began)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        route = scope.get("path_template") or _UNKNOWN
+        state = scope.get("state") or {}
+        code = state.get("problem", "")
+        method = scope["method"]
+        self._figures.answered(method, route, status, code, seconds)
+        self._log.info(
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            code=code or None,
+            milliseconds=round(1000 * seconds, 1),
+            request_id=state.get("request_id"),
+            account=state.get("account"),
+        )
