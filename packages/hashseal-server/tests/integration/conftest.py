@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import io
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +21,7 @@ from hashseal_core.algorithms import KeyAlgorithm
 from hashseal_server.main import Operator, operator
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.settings import Settings
+from hashseal_server.web.observing import Observed, logger
 
 SUBJECT = LegalPerson("Test Seal", "Test Organisation", "NTRCH-1", "CH")
 
@@ -38,6 +40,8 @@ class Api:
     account: str
     token: str
     seal: str
+    app: Observed
+    log: io.StringIO
     keys: Any = field(default_factory=itertools.count)
 
     async def sign(self, *texts: str, key: str | None = None, **changes: Any) -> httpx2.Response:
@@ -103,8 +107,10 @@ def service(
             seal = await book.create(
                 account.id, SUBJECT, kind="official", algorithm=KeyAlgorithm.P256
             )
-            transport = httpx2.ASGITransport(await opened.app(), raise_app_exceptions=False)
+            written = io.StringIO()
+            app = await opened.app(logger("json", "info", written))
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://service") as http:
-                await scenario(Api(opened, http, account.id, token.text, seal.id))
+                await scenario(Api(opened, http, account.id, token.text, seal.id, app, written))
 
     return lambda scenario: asyncio.run(run(scenario))

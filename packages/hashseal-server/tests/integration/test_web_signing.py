@@ -236,8 +236,17 @@ def test_log_pages_and_audit(service) -> None:
         assert (await api.get(f"/v1/signatures/{one['id']}")).json() == one
         assert (await api.get("/v1/signatures?after=zz")).json()["code"] == "invalid-value"
         audit = api.operator.audit
-        assert await audit.sequence() == 2
+        assert await audit.sequence() > 0
         entries = await audit.entries()
+        kinds = [entry.event for entry in entries]
+        assert kinds.count("documents.signed") == 2
+        assert set(kinds) >= {
+            "account.created",
+            "token.created",
+            "certificate.issued",
+            "seal.created",
+            "order.recorded",
+        }
         assert first_bad(entries) is None
         changed = [entries[0].__class__(**{**vars_of(entries[0]), "event": "x"}), *entries[1:]]
         assert first_bad(changed) is changed[0]
@@ -272,7 +281,7 @@ def test_openapi_and_the_running_service_agree(service) -> None:
         described = {
             (method.upper(), path) for path, each in document["paths"].items() for method in each
         }
-        app = await api.operator.app()
+        app = api.app.inner
         served = {
             (method, route.path_format.replace(":str", "").replace(":path", ""))
             for route in app.routes

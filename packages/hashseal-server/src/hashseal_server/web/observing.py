@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
+from litestar import Litestar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from structlog.typing import FilteringBoundLogger
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
-ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _UNKNOWN = "(none)"
 _INTERNAL = 500
@@ -86,15 +86,15 @@ class Figures:
 class Observed:
     """Wraps the application; what it knows after the answer is logged and counted."""
 
-    def __init__(self, app: ASGIApp, log: FilteringBoundLogger, figures: Figures) -> None:
-        self._app = app
+    def __init__(self, app: Litestar, log: FilteringBoundLogger, figures: Figures) -> None:
+        self.inner = app
         self._log = log
         self._figures = figures
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.inner(scope, receive, send)
             return
         status = _INTERNAL
         began = time.perf_counter()
@@ -106,7 +106,7 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(scope, receive, watching)
+            await self.inner(scope, receive, watching)
         finally:
             self._tell(scope, status, time.perf_counter() - began)
 

@@ -1,0 +1,77 @@
+"""What the operator sees of requests: log lines without secrets, figures without ids."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_each_request_is_one_line_without_anything_secret(service) -> None:
+    async def scenario(api) -> None:
+        answer = await api.sign("one")
+        signed = answer.json()
+        refused = await api.sign("one", hashes=["not base64"])
+        await api.http.get("/v1/seals", headers={"authorization": "Bearer hs_nobody"})
+        await api.get(f"/v1/seals/{api.seal}")
+        await api.http.get("/nothing/here")
+        text = api.log.getvalue()
+        lines = [json.loads(line) for line in text.splitlines()]
+        told = [(line["method"], line["route"], line["status"], line["code"]) for line in lines]
+        assert told == [
+            ("POST", "/v1/documents/sign", 200, None),
+            ("POST", "/v1/documents/sign", 400, "invalid-value"),
+            ("GET", "/v1/seals", 401, "token-invalid"),
+            ("GET", "/v1/seals/{seal_id}", 200, None),
+            ("GET", "(none)", 404, "not-found"),
+        ]
+        assert lines[0]["request_id"] == answer.headers["x-request-id"]
+        assert lines[1]["request_id"] == refused.json()["request_id"]
+        assert lines[0]["account"] == api.account
+        assert lines[2]["account"] is None
+        for secret in (
+            api.token,
+            signed["signatures"][0]["hash"],
+            "hs_nobody",
+            "Test Organisation",
+        ):
+            assert secret not in text
+
+    service(scenario)
+
+
+def test_figures_for_prometheus(service) -> None:
+    async def scenario(api) -> None:
+        await api.sign("one")
+        await api.sign("two")
+        await api.sign("one", level="B-X")
+        text = (await api.http.get("/metrics")).text
+        line = (
+            'hashseal_requests_total{code="",method="POST",route="/v1/documents/sign",status="200"}'
+        )
+        assert f"{line} 2.0" in text
+        assert 'code="invalid-value"' in text
+        assert (
+            'hashseal_request_seconds_count{method="POST",route="/v1/documents/sign"} 3.0' in text
+        )
+        for what in ("root-1", "issuing-1", "tsu-1", "crl-root", "crl-issuing"):
+            assert f'hashseal_expiry_timestamp_seconds{{what="{what}"}}' in text
+        assert api.token not in text
+        assert api.seal not in text
+
+    service(scenario)
+
+
+def test_an_internal_failure_is_logged_under_the_request_s_id(service, monkeypatch) -> None:
+    async def scenario(api) -> None:
+        async def broken(_: str) -> None:
+            raise RuntimeError("something nobody thought of")
+
+        monkeypatch.setattr(api.operator.account_store, "find", broken)
+        answer = await api.get("/v1/account")
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+        assert "nobody thought" not in answer.text
+        lines = [json.loads(line) for line in api.log.getvalue().splitlines()]
+        failed = next(line for line in lines if line["event"] == "internal")
+        assert failed["request_id"] == answer.json()["request_id"]
+        assert "nobody thought" in failed["exception"]
+
+    service(scenario)
