@@ -8,7 +8,8 @@ import hashlib
 import io
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,21 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
     return made.database(f"t{secrets.token_hex(8)}", "prepared")
 
 
+@asynccontextmanager
+async def client_of(opened: Operator) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the application that this operator serves."""
+    transport = httpx2.ASGITransport(await opened.app(), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as http:
+        yield http
+
+
+@asynccontextmanager
+async def replica(settings: Settings) -> AsyncIterator[tuple[Operator, httpx2.AsyncClient]]:
+    """One more instance of the service on the same database and data folder."""
+    async with operator(settings) as opened, client_of(opened) as http:
+        yield opened, http
+
+
 @pytest.fixture
 def service(
     tmp_path: Path, database_url: str | None
@@ -114,3 +130,34 @@ def service(
                 await scenario(Api(opened, http, account.id, token.text, seal.id, app, written))
 
     return lambda scenario: asyncio.run(run(scenario))
+
+
+@pytest.fixture
+def replicas(service: Any) -> Callable[[int, Callable[[list[Api]], Awaitable[None]]], None]:
+    """Run a scenario against N instances of one service; all speak for one account."""
+
+    def run(count: int, scenario: Callable[[list[Api]], Awaitable[None]]) -> None:
+        async def over_all(first: Api) -> None:
+            async with AsyncExitStack() as stack:
+                opened = [
+                    await stack.enter_async_context(replica(first.operator.settings))
+                    for _ in range(count)
+                ]
+                apis = [
+                    Api(
+                        each,
+                        http,
+                        first.account,
+                        first.token,
+                        first.seal,
+                        first.app,
+                        first.log,
+                        first.keys,
+                    )
+                    for each, http in opened
+                ]
+                await scenario(apis)
+
+        service(over_all)
+
+    return run

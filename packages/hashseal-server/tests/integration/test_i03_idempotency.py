@@ -1,0 +1,73 @@
+"""I3: one key, one execution, one answer, byte for byte, over several replicas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from books import check_audit, check_books
+from sqlalchemy import text
+
+
+@pytest.mark.parametrize("level", ["B-B", "B-LT"])
+def test_64_concurrent_duplicates_of_many_keys(replicas, level: str) -> None:
+    keys = 5
+
+    async def scenario(apis) -> None:
+        answers = await asyncio.gather(
+            *(
+                apis[(n + key) % 4].sign(f"hash {key}", key=f"same-{key}", level=level)
+                for n in range(64)
+                for key in range(keys)
+            )
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        for key in range(keys):
+            assert len({answer.content for answer in answers[key::keys]}) == 1
+        assert await apis[0].left() == (100 - keys, 0)
+        assert await check_books(apis[0].operator.database) == keys
+        await check_audit(apis[0].operator.audit, keys)
+
+    replicas(4, scenario)
+
+
+def test_a_key_used_for_two_requests_at_once(replicas) -> None:
+    async def scenario(apis) -> None:
+        answers = await asyncio.gather(
+            *(apis[n % 4].sign(f"hash {n % 2}", key="two") for n in range(40))
+        )
+        codes = Counter(answer.status_code for answer in answers)
+        assert codes == {200: 20, 422: 20}
+        assert len({a.content for a in answers if a.status_code == 200}) == 1
+        assert await check_books(apis[0].operator.database) == 1
+
+    replicas(4, scenario)
+
+
+def test_keys_are_scoped_to_the_account_and_stored_hashed(replicas) -> None:
+    async def scenario(apis) -> None:
+        first = await apis[0].sign("one", key="shared-key-canary")
+        other = await apis[1].operator.accounts.create("Other Organisation")
+        token = await apis[1].operator.accounts.create_token(other.id)
+        apis[1].token = token.text
+        foreign = await apis[1].sign("one", key="shared-key-canary")
+        assert (first.status_code, foreign.status_code) == (200, 404)
+        async with apis[0].operator.database.read() as connection:
+            rows = (await connection.execute(text("SELECT key_hash FROM idempotency_answer"))).all()
+        assert len(rows) == 1
+        assert b"canary" not in bytes(rows[0].key_hash)
+
+    replicas(2, scenario)
+
+
+def test_after_an_error_the_key_may_try_again(replicas) -> None:
+    async def scenario(apis) -> None:
+        refused = await apis[0].sign("one", key="again", level="B-X")
+        assert refused.status_code == 400
+        too_many = await apis[0].sign(*[f"t{n}" for n in range(101)], key="again")
+        assert too_many.status_code == 402
+        assert (await apis[1].sign("one", key="again")).status_code == 200
+        assert await check_books(apis[0].operator.database) == 1
+
+    replicas(2, scenario)
