@@ -11,6 +11,9 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cluster import Cluster
@@ -22,6 +25,8 @@ from hashseal_server.audit import Entry, Event, append, verify
 from hashseal_server.audit.chain import GENESIS, Finding, link
 from hashseal_server.audit.journal import read
 from hashseal_server.infra.db import Database
+from hashseal_server.main import operator
+from hashseal_server.settings import Settings
 
 COUNT = 12
 OFF = "SET session_replication_role = replica; "  # neither triggers nor foreign keys
@@ -132,6 +137,18 @@ REWRITTEN: dict[str, tuple[Callable[[list[Entry]], list[Entry]], int]] = {
     "reversed and rehashed": (lambda e: e[::-1], 1),
     "another log altogether": (lambda e: [changed([x], 0, event="y")[0] for x in e], 1),
 }
+
+
+@pytest.fixture
+def service(tmp_path: Path, database_url: str | None) -> Callable[[Any], None]:
+    """A service with an empty log: it was not founded, so nothing has happened yet."""
+
+    async def run(scenario: Any) -> None:
+        settings = Settings(data_dir=tmp_path / "service", database_url=database_url)
+        async with operator(settings) as opened:
+            await scenario(SimpleNamespace(operator=opened, account="a7" * 8))
+
+    return lambda scenario: asyncio.run(run(scenario))
 
 
 async def filled(api) -> None:
