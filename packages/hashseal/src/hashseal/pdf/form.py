@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from hashseal.pdf import restrictions
 from hashseal.pdf.document import Document
+from hashseal.pdf.model import SignatureOptions
 from hashseal.pdf.objects import (
     Dictionary,
     Name,
@@ -73,40 +75,43 @@ def fields(document: Document) -> Iterator[Field]:
             yield Field(reference, dictionary, name, kind)
 
 
-def permission(document: Document, signature: Dictionary) -> int | None:
-    """The DocMDP permission that a signature dictionary certifies with (12.8.2.2)."""
-    for item in as_array(document.resolve(signature.get(b"Reference"))):
-        reference = as_dictionary(document.resolve(item))
-        if reference.get(b"TransformMethod") == b"DocMDP":
-            parameters = as_dictionary(document.resolve(reference.get(b"TransformParams")))
-            found = as_integer(document.resolve(parameters.get(b"P")), 2)
-            return found if found in {1, 2, 3} else 2
-    return None
+def _signed(found: Iterable[Field]) -> list[Dictionary]:
+    return [one.dictionary for one in found if one.kind == b"Sig" and b"V" in one.dictionary]
 
 
-def certification(document: Document) -> int | None:
-    """The permission of the document's certification, if it has one."""
-    permissions = as_dictionary(document.resolve(document.catalog.get(b"Perms")))
-    certified = as_dictionary(document.resolve(permissions.get(b"DocMDP")))
-    if not certified:
-        return None
-    return permission(document, certified) or 2
+def signatures(document: Document) -> list[Dictionary]:
+    """The signature dictionaries of all signed fields."""
+    return [as_dictionary(document.resolve(one[b"V"])) for one in _signed(fields(document))]
 
 
-def choose_field(document: Document, name: str | None, *, certify: bool) -> Field | str:
+def choose_field(document: Document, options: SignatureOptions) -> Field | str:
     """The empty field to sign, or the name of a field to make.
 
     Raises:
-        PdfCertified: the certification does not allow it.
-        PdfFieldUnusable: the name belongs to something else.
+        PdfCertified: certification or a lock does not allow it.
+        PdfFieldUnusable: the name belongs to something else, is locked, or the field demands more.
         PdfUnsupported: a certification must come before all signatures.
     """
-    allowed = certification(document)
     found = list(fields(document))
-    if allowed == 1 or (certify and allowed is not None):
-        raise PdfCertified("the document is certified and allows no further signature of this kind")
-    if certify and any(field.kind == b"Sig" and b"V" in field.dictionary for field in found):
+    signed = _signed(found)
+    made = [as_dictionary(document.resolve(field[b"V"])) for field in signed]
+    allowed = restrictions.certification(document, made)
+    restrictions.require_changes_allowed(allowed)
+    restrictions.require_changes_allowed(restrictions.lock_permission(document, signed))
+    if options.certify is not None and allowed is not None:
+        raise PdfCertified("the document is certified already")
+    if options.certify is not None and made:
         raise PdfUnsupported("the document is signed already; a certification must come first")
+    chosen = _chosen(found, options.field_name, certified=allowed is not None)
+    restrictions.require_unlocked(
+        document, chosen.name if isinstance(chosen, Field) else chosen, made
+    )
+    if isinstance(chosen, Field):
+        restrictions.require_seed_values(document, chosen.dictionary, options)
+    return chosen
+
+
+def _chosen(found: list[Field], name: str | None, *, certified: bool) -> Field | str:
     empty = [
         field
         for field in found
@@ -122,7 +127,7 @@ def choose_field(document: Document, name: str | None, *, certify: bool) -> Fiel
                 return field
         if not name or "." in name or any(field.name.startswith(name + ".") for field in found):
             raise PdfFieldUnusable("no new field can have this name", field="field_name")
-    if allowed is not None:
+    if certified:
         if name is None and empty:
             return empty[0]
         raise PdfCertified(

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from hashseal.pdf import evidence_store, filters, form
+from hashseal.pdf import evidence_store, filters, form, restrictions
 from hashseal.pdf.document import Document, opened
 from hashseal.pdf.model import EmbeddedSignature, Inspection
 from hashseal.pdf.objects import Stream, String, as_array, as_dictionary, as_integer
@@ -51,7 +51,7 @@ def _signatures(document: Document) -> tuple[EmbeddedSignature, ...]:
                 contents=contents.value,
                 signed_revision_size=end,
                 kind="timestamp" if signature.get(b"Type") == b"DocTimeStamp" else "signature",
-                docmdp=form.permission(document, signature),
+                docmdp=restrictions.permission(document, signature),
                 covers_whole_file=numbers[0] == 0 and end == len(document.buffer),
             )
         )
@@ -82,7 +82,7 @@ def inspect(source: Path, password: str | None = None) -> Inspection:
                 for field in form.fields(document)
                 if field.kind == b"Sig" and b"V" not in field.dictionary
             ),
-            docmdp=form.certification(document),
+            docmdp=restrictions.certification(document, form.signatures(document)),
             xfa=b"XFA" in acroform,
             dss_certificates=len(evidence_store.stored(document, b"Certs")),
             dss_ocsp_responses=len(evidence_store.stored(document, b"OCSPs")),

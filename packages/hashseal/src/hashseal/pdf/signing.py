@@ -82,9 +82,7 @@ def prepare(source: Path, target: Path, options: SignatureOptions) -> PreparedDo
 
 
 def _signature(update: Update, options: SignatureOptions, digits: int) -> tuple[str, Ref]:
-    chosen = form.choose_field(
-        update.document, options.field_name, certify=options.certify is not None
-    )
+    chosen = form.choose_field(update.document, options)
     dictionary: Dictionary = {
         b"Type": Name(b"Sig"), b"Filter": Name(b"Adobe.PPKLite"),
         b"SubFilter": Name(options.subfilter.encode("ascii", "replace")),
