@@ -6,6 +6,7 @@ OCSP responder. Every issuance: record the plan → build → lint → sign → 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -91,6 +92,7 @@ class CertificateAuthority:
         self._now = now
         self._authorities: dict[str, _Authority] = {}
         self._material: dict[bytes, tuple[datetime, ValidationMaterial]] = {}
+        self._gathering = asyncio.Lock()
 
     async def found(self, *, test: bool, organisation: str, country: str) -> None:
         """Make root, issuing authority, responders and first CRLs; what exists stays."""
@@ -216,24 +218,33 @@ class CertificateAuthority:
         Raises:
             EvidenceUnavailable: fresh status data cannot be made.
         """
-        now = self._now()
-        known = self._material.get(certificate)
-        if known is not None and now < known[0]:
-            return known[1]
+        if (fresh := self._kept(certificate)) is not None:
+            return fresh
+        # Whoever comes while the material is being made waits for it instead of making it again.
+        async with self._gathering:
+            if (fresh := self._kept(certificate)) is not None:
+                return fresh
+            try:
+                material = await self._gather(certificate)
+            except HashsealError as error:
+                raise EvidenceUnavailable("fresh status data cannot be made") from error
+            self._material[certificate] = self._now() + OCSP_LIFETIME / 2, material
+            return material
+
+    def _kept(self, certificate: bytes) -> ValidationMaterial | None:
+        until, material = self._material.get(certificate, (None, None))
+        return material if until is not None and self._now() < until else None
+
+    async def _gather(self, certificate: bytes) -> ValidationMaterial:
         leaf = x509.load_der_x509_certificate(certificate)
-        try:
-            root, issuing = await self._authority(ROOT), await self._authority(ISSUING)
-            pairs = ((leaf, issuing), (issuing.certificate, root))
-            responses = tuple([await self._status_of(child, parent) for child, parent in pairs])
-            material = ValidationMaterial(
-                (certificate, issuing.issued.certificate, root.issued.certificate),
-                responses,
-                (await self.crl(ISSUING), await self.crl(ROOT)),
-            )
-        except HashsealError as error:
-            raise EvidenceUnavailable("fresh status data cannot be made") from error
-        self._material[certificate] = now + OCSP_LIFETIME / 2, material
-        return material
+        root, issuing = await self._authority(ROOT), await self._authority(ISSUING)
+        pairs = ((leaf, issuing), (issuing.certificate, root))
+        responses = tuple([await self._status_of(child, parent) for child, parent in pairs])
+        return ValidationMaterial(
+            (certificate, issuing.issued.certificate, root.issued.certificate),
+            responses,
+            (await self.crl(ISSUING), await self.crl(ROOT)),
+        )
 
     async def _status_of(self, certificate: x509.Certificate, authority: _Authority) -> bytes:
         request = revocation.request_for(certificate, authority.certificate, hashes.SHA1())  # noqa: S303 - RFC 5019 fixes it for CertID
