@@ -25,7 +25,7 @@ from hashseal.folders import sandbox_anchor
 from hashseal.output import targets, write_new
 from hashseal_core import protocol
 from hashseal_core.algorithms import Level
-from hashseal_core.errors import ConfigurationInvalid, HashsealError, InputUnreadable
+from hashseal_core.errors import ConfigurationInvalid, HashsealError, InputUnreadable, Internal
 from hashseal_core.evidence import ValidationMaterial
 
 app = typer.Typer(
@@ -66,6 +66,10 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         console.complain_of_system(error)
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - a fault of this program is one line too
+        fault = Internal(f"{type(error).__name__} in hashseal; please report it")
+        console.complain(None, fault, as_json="--json" in sys.argv)
         sys.exit(1)
 
 

@@ -86,3 +86,66 @@ def test_errors_are_plain(folder: Path, monkeypatch, capfd) -> None:
 
 def test_the_sandbox_is_made_for_its_root(folder: Path, monkeypatch, capfd) -> None:
     assert "BEGIN" in run(monkeypatch, capfd, "sandbox", "trust-anchor")[1]
+
+
+def test_prepare_then_resume(folder: Path, monkeypatch, capfd) -> None:
+    code, out, _ = run(monkeypatch, capfd, "prepare", "one.pdf", "--sandbox", "--json")
+    made = json.loads(out)
+    assert (code, made["output"], made["state"]) == (0, "one.prepared.pdf", "one.prepared.json")
+    assert len(bytes.fromhex(made["hash"])) == 32
+    assert made["request"]["level"] == "B-LT"
+    assert run(monkeypatch, capfd, "verify", "one.prepared.pdf")[0] == 1
+    code, out, _ = run(monkeypatch, capfd, "resume", "one.prepared.json", "--sandbox")
+    assert (code, "signed, B-LT" in out) == (0, True)
+    assert run(monkeypatch, capfd, "verify", "one.signed.pdf")[0] == 0
+    code, out, _ = run(monkeypatch, capfd, "prepare", "two.pdf", "--sandbox")
+    assert (code, "hashseal resume two.prepared.json" in out) == (0, True)
+
+
+def test_prepare_replaces_nothing_unless_told(folder: Path, monkeypatch, capfd) -> None:
+    (folder / "one.prepared.json").write_text("mine")
+    code, _, err = run(monkeypatch, capfd, "prepare", "one.pdf", "--sandbox")
+    assert (code, "(output-" in err) == (1, True)
+    assert (folder / "one.prepared.json").read_text() == "mine"
+    assert not (folder / "one.prepared.pdf").exists()
+    assert run(monkeypatch, capfd, "prepare", "one.pdf", "--sandbox", "--force")[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [("absent.json",), ("one.pdf",), ("bad.json",)])
+def test_a_state_that_is_none_is_refused(folder: Path, monkeypatch, capfd, arguments) -> None:
+    (folder / "bad.json").write_text("{}")
+    code, _, err = run(monkeypatch, capfd, "resume", *arguments, "--sandbox")
+    assert (code, err.startswith("error: "), "Traceback" in err) == (1, True, False)
+
+
+def test_an_answer_that_is_none_is_refused(folder: Path, monkeypatch, capfd) -> None:
+    assert run(monkeypatch, capfd, "prepare", "one.pdf", "--sandbox")[0] == 0
+    (folder / "answer.json").write_text('{"id": 1}')
+    code, _, err = run(monkeypatch, capfd, "resume", "one.prepared.json", "--answer", "answer.json")
+    assert (code, "(input-unreadable)" in err) == (1, True)
+    assert not (folder / "one.signed.pdf").exists()
+
+
+def test_verify_with_password_and_at_another_time(folder: Path, monkeypatch, capfd) -> None:
+    with pikepdf.open("one.pdf") as plain:
+        plain.save("locked.pdf", encryption=pikepdf.Encryption(owner="o", user="u", R=6))
+    code, _, err = run(monkeypatch, capfd, "sign", "locked.pdf", "--sandbox")
+    assert (code, "(pdf-password-required)" in err) == (1, True)
+    assert run(monkeypatch, capfd, "sign", "locked.pdf", "--sandbox", "--password", "u")[0] == 0
+    assert run(monkeypatch, capfd, "verify", "locked.signed.pdf", "--password", "u")[0] == 0
+    later = ("--password", "u", "--at", "2199-01-01")
+    code, out, _ = run(monkeypatch, capfd, "verify", "locked.signed.pdf", *later)
+    assert (code, "VALID" in out.splitlines()[0].split()) == (1, False)
+    assert run(monkeypatch, capfd, "inspect", "locked.signed.pdf", "--password", "u")[0] == 0
+
+
+def test_what_nobody_thought_of_is_one_line(folder: Path, monkeypatch, capfd) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("private detail")
+
+    monkeypatch.setattr(cli, "targets", broken)
+    code, _, err = run(monkeypatch, capfd, "sign", "one.pdf", "--sandbox")
+    assert (code, "(internal)" in err, "Traceback" in err) == (1, True, False)
+    code, out, _ = run(monkeypatch, capfd, "sign", "one.pdf", "--sandbox", "--json")
+    assert (code, json.loads(out)["code"]) == (1, "internal")
+    assert sys.argv[1] == "sign"
