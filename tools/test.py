@@ -5,9 +5,12 @@ Extra arguments go to pytest. The last line printed is pytest's closing line.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +23,8 @@ GATES: Mapping[str, int] = {
 }
 """Distribution to the branch coverage that it must reach, in percent."""
 
+LONGEST = 1500
+"""Seconds after which a run is ended; each test has a limit of its own (`timeout`)."""
 CLOSING = re.compile(r"\d+ (passed|failed|error|errors|skipped)\b.* in [\d.]+s")
 
 
@@ -28,14 +33,32 @@ def run_tests(arguments: list[str]) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup"]
     command += ["--cov", "--cov-report=", *arguments]
     closing = ""
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         if process.stdout is None:
             sys.exit("no output from pytest")
+        watch = threading.Timer(LONGEST, _end, [process.pid])
+        watch.daemon = True
+        watch.start()
         for line in process.stdout:
             print(line, end="", flush=True)
             if CLOSING.search(line):
                 closing = line.strip().strip("= ")
+                break  # a process that a test left behind must not keep us waiting
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            _end(process.pid)
+        watch.cancel()
+        process.stdout.close()
     return process.returncode, closing
+
+
+def _end(group: int) -> None:
+    """End pytest and everything that it started."""
+    print(f"the tests did not end; ending process group {group}", flush=True)
+    os.killpg(group, signal.SIGKILL)
 
 
 def gate(distribution: str, percent: int) -> bool:

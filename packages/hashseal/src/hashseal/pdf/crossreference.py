@@ -6,18 +6,18 @@ to open than one of ten. What does not fit the rules raises, and the caller scan
 
 from __future__ import annotations
 
-import bisect
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hashseal.pdf import filters
-from hashseal.pdf.objects import Dictionary, PdfObject, Stream, as_array, as_dictionary, as_integer
-from hashseal.pdf.syntax import SPACE, Buffer, Parser, indirect_object, object_header
+from hashseal.pdf.allowance import ENTRY, Allowance
+from hashseal.pdf.objects import Dictionary, Stream, as_array, as_integer
+from hashseal.pdf.syntax import SPACE, Buffer, Parser, indirect_object
 from hashseal_core.errors import PdfError, PdfLimit, PdfMalformed
 
 MAXIMUM_NUMBER = 8_388_607
 MAXIMUM_SECTIONS = 4_096
+MAXIMUM_SCANNED = 1_000_000
 FREE, IN_USE, COMPRESSED = 0, 1, 2
 
 _STARTXREF = re.compile(rb"startxref" + SPACE + rb"++(\d{1,19})")
@@ -32,6 +32,9 @@ _OBJECT = re.compile(
     rb"(?<![0-9])(?P<number>\d{1,10})[\0\t\n\f\r ]++(?P<generation>\d{1,5})[\0\t\n\f\r ]++obj(?![A-Za-z])"  # noqa: E501
     rb"|(?P<stream>(?<!end)stream\r?\n)|(?P<trailer>trailer)"
 )
+_STRUCTURE = re.compile(rb"/(?:XRef|ObjStm|Catalog)(?![A-Za-z])")
+_STRUCTURE_ROOM = 1 << 20
+_TRAILER_ROOM = 1 << 20
 _LENGTH = re.compile(rb"/Length[\0\t\n\f\r ]++(\d{1,12})(?![\0\t\n\f\r ]++\d{1,5}[\0\t\n\f\r ]++R)")
 
 
@@ -126,17 +129,12 @@ class CrossReferences:
         sizes = [size for size in sizes if 0 <= size <= MAXIMUM_NUMBER]
         return max(1, *sizes, *(section.top() for section in self.sections))
 
-    def numbers(self) -> Iterator[int]:
-        """Every number that some section speaks of; numbers may come twice."""
-        for section in self.sections:
-            for part in (section, section.hybrid):
-                if part is not None:
-                    yield from part.loose
-                    for first, count, _ in part.ranges:
-                        yield from range(first, first + count)
+    def subsections(self) -> int:
+        """How many pieces a look-up may have to look through."""
+        return sum(1 + len(section.ranges) for section in self.sections)
 
 
-def read(buffer: Buffer, base: int) -> CrossReferences:
+def read(buffer: Buffer, base: int, allowance: Allowance) -> CrossReferences:
     """Follow the chain from the last startxref.
 
     Raises:
@@ -157,23 +155,25 @@ def read(buffer: Buffer, base: int) -> CrossReferences:
         if len(seen) >= MAXIMUM_SECTIONS:
             raise PdfLimit("there are too many cross-reference sections")
         seen.add(offset)
-        section = _section(buffer, offset + base)
+        section = _section(buffer, offset + base, allowance)
         hybrid = section.trailer.get(b"XRefStm")
         if not section.is_stream and isinstance(hybrid, int):
-            section.hybrid = _stream_section(buffer, hybrid + base)
+            section.hybrid = _stream_section(buffer, hybrid + base, allowance)
         sections.append(section)
         offset = as_integer(section.trailer.get(b"Prev"))
     return CrossReferences(sections, last)
 
 
-def _section(buffer: Buffer, offset: int) -> Section:
+def _section(buffer: Buffer, offset: int, allowance: Allowance) -> Section:
     if not 0 <= offset < len(buffer):
         raise PdfMalformed("a cross-reference offset is outside the file")
     match = _TABLE.match(buffer, offset)
-    return _table_section(buffer, match.end()) if match else _stream_section(buffer, offset)
+    if match:
+        return _table_section(buffer, match.end(), allowance)
+    return _stream_section(buffer, offset, allowance)
 
 
-def _table_section(buffer: Buffer, position: int) -> Section:
+def _table_section(buffer: Buffer, position: int, allowance: Allowance) -> Section:
     ranges: list[tuple[int, int, int]] = []
     loose: dict[int, Entry] = {}
     while True:
@@ -183,6 +183,7 @@ def _table_section(buffer: Buffer, position: int) -> Section:
         match = _SUBSECTION.match(buffer, position)
         if match is None:
             raise PdfMalformed("the cross-reference table is broken")
+        allowance.spend(ENTRY)
         first, count = int(match[1]), int(match[2])
         if first + count > MAXIMUM_NUMBER:
             raise PdfMalformed("the cross-reference table names impossible objects")
@@ -194,39 +195,41 @@ def _table_section(buffer: Buffer, position: int) -> Section:
             ranges.append((first, count, match.end()))
             position = end
         else:
-            position = _loose_entries(buffer, match.end(), first, count, loose)
+            position = _loose_entries(buffer, match.end(), range(first, first + count), loose)
+            allowance.spend(ENTRY * len(loose))
     parser = Parser(buffer, trailer.end())
     dictionary = parser.value()
     if not isinstance(dictionary, dict):
         raise PdfMalformed("the trailer is not a dictionary")
     if loose:
         for first, count, start in ranges:
-            _loose_entries(buffer, start, first, count, loose)
+            _loose_entries(buffer, start, range(first, first + count), loose)
+        allowance.spend(ENTRY * len(loose))
         ranges = []
     return Section(dictionary, is_stream=False, ranges=ranges, loose=loose)
 
 
-def _loose_entries(
-    buffer: Buffer, position: int, first: int, count: int, loose: dict[int, Entry]
-) -> int:
-    for number in range(first, first + count):
+def _loose_entries(buffer: Buffer, position: int, numbers: range, loose: dict[int, Entry]) -> int:
+    for number in numbers:
         match = _LOOSE_ENTRY.match(buffer, position)
         if match is None:
             break
+        if len(loose) >= MAXIMUM_SCANNED:
+            raise PdfLimit("the cross-reference table has too many entries out of shape")
         loose[number] = Entry(IN_USE if match[3] == b"n" else FREE, int(match[1]), int(match[2]))
         position = match.end()
     return position
 
 
-def _stream_section(buffer: Buffer, offset: int) -> Section:
-    found = indirect_object(buffer, offset)
+def _stream_section(buffer: Buffer, offset: int, allowance: Allowance) -> Section:
+    found = indirect_object(buffer, offset, allowance)
     if not isinstance(found.value, Stream) or found.value.dictionary.get(b"Type") != b"XRef":
         raise PdfMalformed("there is no cross-reference section where one should be")
     dictionary = found.value.dictionary
     widths = [as_integer(width, -1) for width in as_array(dictionary.get(b"W"))]
     if len(widths) < 3 or any(not 0 <= width <= 8 for width in widths[:3]):  # noqa: PLR2004
         raise PdfMalformed("the cross-reference stream has impossible widths")
-    rows = filters.decode(found.value, found.value.raw)
+    rows = filters.decode(found.value, found.value.raw, allowance)
     index = [as_integer(item, -1) for item in as_array(dictionary.get(b"Index"))]
     index = index or [0, as_integer(dictionary.get(b"Size"))]
     ranges = []
@@ -234,6 +237,7 @@ def _stream_section(buffer: Buffer, offset: int) -> Section:
     for first, count in zip(index[::2], index[1::2], strict=False):
         if first < 0 or count < 0 or first + count > MAXIMUM_NUMBER:
             raise PdfMalformed("the cross-reference stream names impossible objects")
+        allowance.spend(ENTRY)
         ranges.append((first, count, row))
         row += count
     return Section(
@@ -247,40 +251,65 @@ def _stream_section(buffer: Buffer, offset: int) -> Section:
 
 @dataclass(slots=True)
 class Scan:
-    """What a scan of the whole file found: the last offset of each number, and trailers."""
+    """What a scan of the whole file found: the last offset of each number, and trailers.
+
+    `dictionaries` are those objects, by number, that a file's structure begins with: catalogs,
+    object streams, cross-reference streams.
+    """
 
     entries: dict[int, Entry]
     trailers: list[Dictionary]
+    dictionaries: dict[int, Dictionary]
 
 
 def scan(buffer: Buffer, base: int) -> Scan:
     """Find all objects by their headers, for files whose cross-references are broken.
 
     Raises:
-        PdfLimit: there are more objects than a PDF can have.
+        PdfLimit: there are more objects than a broken file may have.
     """
     entries: dict[int, Entry] = {}
     trailers: list[Dictionary] = []
-    position = 0
-    header_end = 0
+    bodies: dict[int, tuple[int, int]] = {}
+    position = header_end = number = 0
     while (match := _OBJECT.search(buffer, position)) is not None:
         position = match.end()
         if match["number"] is not None:
-            number = int(match["number"])
-            header_end = position
+            _close(bodies, number, match.start())
+            number, header_end = int(match["number"]), position
             if 0 < number < MAXIMUM_NUMBER:
                 place = match.start() - base
                 entries[number] = Entry(IN_USE, place, int(match["generation"]))
+                bodies[number] = (header_end, len(buffer))
+            if len(entries) > MAXIMUM_SCANNED:
+                raise PdfLimit("the file's cross-references are broken, and it has many objects")
         elif match["stream"] is not None:
             position = _skip_stream(buffer, header_end, match.start(), match.end())
         else:
-            try:
-                value = Parser(buffer, position).value()
-            except PdfError:
-                continue
-            if isinstance(value, dict):
-                trailers.append(value)
-    return Scan(entries, trailers)
+            _close(bodies, number, match.start())
+            if found := _dictionary(buffer, position, min(len(buffer), position + _TRAILER_ROOM)):
+                trailers.append(found)
+    found_there = {
+        number: found
+        for number, (start, end) in bodies.items()
+        if _STRUCTURE.search(buffer, start, min(end, start + _STRUCTURE_ROOM))
+        and (found := _dictionary(buffer, start, end))
+    }
+    return Scan(entries, trailers, found_there)
+
+
+def _close(bodies: dict[int, tuple[int, int]], number: int, end: int) -> None:
+    """The text of the last object ends where the next one begins: no octet is read twice."""
+    if number in bodies and bodies[number][1] > end > bodies[number][0]:
+        bodies[number] = (bodies[number][0], end)
+
+
+def _dictionary(buffer: Buffer, start: int, end: int) -> Dictionary | None:
+    try:
+        value = Parser(buffer, start, end).value()
+    except PdfError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _skip_stream(buffer: Buffer, header: int, keyword: int, start: int) -> int:
@@ -291,20 +320,3 @@ def _skip_stream(buffer: Buffer, header: int, keyword: int, start: int) -> int:
             return end
     end = buffer.find(b"endstream", start)
     return start if end < 0 else end
-
-
-def stands_at(buffer: Buffer, offset: int, number: int) -> bool:
-    """Whether the object of this number begins at this offset."""
-    header = object_header(buffer, offset)
-    return header is not None and int(header[1]) == number
-
-
-def stream_trailer(value: PdfObject) -> Dictionary | None:
-    """The dictionary of a cross-reference stream, None for anything else."""
-    dictionary = as_dictionary(value)
-    return dictionary if dictionary.get(b"Type") == b"XRef" else None
-
-
-def place_in(numbers: list[int], offset: int) -> int:
-    """The index of the object whose text holds an offset."""
-    return bisect.bisect_right(numbers, offset) - 1

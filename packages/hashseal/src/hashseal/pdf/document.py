@@ -7,6 +7,7 @@ must carry cross-references for all objects.
 from __future__ import annotations
 
 import mmap
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hashseal.pdf import crossreference, encryption, filters
+from hashseal.pdf.allowance import TOKEN, Allowance
 from hashseal.pdf.crossreference import COMPRESSED, IN_USE, CrossReferences, Entry
 from hashseal.pdf.objects import (
     Dictionary,
@@ -37,7 +39,9 @@ from hashseal_core.errors import (
 MAXIMUM_CHAIN = 32
 MAXIMUM_PAGES_WALKED = 1_000_000
 _HEADER_WITHIN = 1 << 16
-_CACHED_STREAMS = 16
+_CACHED_OCTETS = 32 << 20
+_IN_MEMORY = 64 << 20
+_NUMBERS = re.compile(rb"\d{1,10}")
 _VERSION = re.compile(rb"%PDF-(\d\.\d)")
 
 
@@ -58,16 +62,22 @@ class Document:
         self.trailer: Dictionary = {}
         self._cache: dict[int, PdfObject] = {}
         self._unpacked: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
+        self._unpacked_octets = 0
         self._scanned: dict[int, Entry] = {}
+        self._allowance = Allowance()
         self._references = CrossReferences([], None)
         header = buffer.find(b"%PDF-", 0, _HEADER_WITHIN)
         self.base = max(header, 0)
         self._password = password
+        self._opened = False
+        self._lookup_price = 0
         try:
-            self._references = crossreference.read(buffer, self.base)
+            self._references = crossreference.read(buffer, self.base, self._allowance)
+            self._lookup_price = self._references.subsections()
             self._open([section.trailer for section in self._references.sections])
         except PdfMalformed:
             self._repair()
+        self._opened = True
 
     @property
     def references(self) -> CrossReferences:
@@ -102,61 +112,75 @@ class Document:
         first = identifiers[0] if identifiers else None
         first_id = first.value if isinstance(first, String) else b""
         self.handler = encryption.open_handler(dictionary, first_id, self._password, self.resolve)
-        self._cache.clear()
-        self._unpacked.clear()
+        self._forget()
         if isinstance(encrypt, Ref):
             self._cache[encrypt.number] = dictionary
 
-    def _repair(self) -> None:  # noqa: C901, PLR0912 - one fallback after the other
+    def _repair(self) -> None:
         found = crossreference.scan(self.buffer, self.base)
         self.repaired = True
         self.handler = None
-        self._cache.clear()
-        self._unpacked.clear()
+        self._forget()
         self._scanned = dict(found.entries)
         self._references = CrossReferences([], None)
         trailers = [trailer for trailer in found.trailers if b"Root" in trailer]
-        packed = []
-        catalogs = []
-        for number in found.entries:
-            try:
-                value = self._at(found.entries[number], number)
-            except PdfError:
-                continue
-            kind = as_dictionary(value).get(b"Type")
-            if kind == b"XRef" and b"Root" in as_dictionary(value):
-                trailers.append(as_dictionary(value))
-            elif kind == b"ObjStm":
-                packed.append(number)
-            elif kind == b"Catalog":
-                catalogs.append(Ref(number, found.entries[number].detail))
+        of_kind: dict[PdfObject, list[int]] = {}
+        for number, dictionary in found.dictionaries.items():
+            kind = dictionary.get(b"Type")
+            if kind == b"XRef" and b"Root" in dictionary:
+                trailers.append(dictionary)
+            elif isinstance(kind, Name):
+                of_kind.setdefault(kind, []).append(number)
         self.trailer = dict(trailers[-1]) if trailers else {}
         self._unlock()
-        packed.sort(key=lambda number: found.entries[number].place)
-        for container in packed:
-            try:
-                for index, (number, _) in enumerate(self._unpack(container)[1]):
-                    older = found.entries.get(number)
-                    if older is None or older.place < found.entries[container].place:
-                        self._scanned[number] = Entry(COMPRESSED, container, index)
-            except PdfError:
-                continue
-        if b"Pages" not in self.catalog and catalogs:
-            self.trailer[b"Root"] = catalogs[-1]
+        self._scan_packed(found.entries, of_kind.get(Name(b"ObjStm"), []))
         if b"Pages" not in self.catalog:
-            for number in list(self._scanned):
-                candidate = as_dictionary(self.resolve(Ref(number)))
-                if candidate.get(b"Type") == b"Catalog" and b"Pages" in candidate:
-                    self.trailer[b"Root"] = Ref(number)
-        if b"Pages" not in self.catalog:
-            raise PdfMalformed("the file has no catalog with pages")
+            self._find_catalog(of_kind.get(Name(b"Catalog"), []))
         if self.first_page() is None:
             raise PdfMalformed("the file has no page")
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._unpacked.clear()
+        self._unpacked_octets = 0
+
+    def _scan_packed(self, entries: dict[int, Entry], containers: list[int]) -> None:
+        """What is in object streams, unless the object was written again behind its stream."""
+        for container in sorted(containers, key=lambda number: entries[number].place):
+            try:
+                index = self._unpack(container)[1]
+            except PdfLimit:
+                raise
+            except PdfError:
+                continue
+            for position, (number, _) in enumerate(index):
+                older = entries.get(number)
+                if older is None or older.place < entries[container].place:
+                    self._scanned[number] = Entry(COMPRESSED, container, position)
+
+    def _find_catalog(self, known: list[int]) -> None:
+        """Without a trailer that names it: the last catalog that has pages.
+
+        Raises:
+            PdfMalformed: there is none.
+        """
+        packed = [number for number, at in self._scanned.items() if at.kind == COMPRESSED]
+        for number in reversed([*packed, *known]):
+            candidate = as_dictionary(self.resolve(Ref(number)))
+            if candidate.get(b"Type") == b"Catalog" and b"Pages" in candidate:
+                self.trailer[b"Root"] = Ref(number, self._generation(number))
+                return
+        raise PdfMalformed("the file has no catalog with pages")
+
+    def _generation(self, number: int) -> int:
+        entry = self._scanned[number]
+        return entry.detail if entry.kind == IN_USE else 0
 
     def entry(self, number: int) -> Entry | None:
         """Where an object is."""
         if self.repaired:
             return self._scanned.get(number)
+        self._allowance.spend(self._lookup_price)
         return self._references.entry(self.buffer, number)
 
     def resolve(self, value: PdfObject) -> PdfObject:
@@ -174,21 +198,33 @@ class Document:
     def _object(self, number: int) -> PdfObject:
         if number in self._cache:
             return self._cache[number]
-        entry = self.entry(number)
-        value: PdfObject = None
-        if entry is not None and entry.kind in {IN_USE, COMPRESSED}:
-            value = self._at(entry, number)
+        try:
+            value = self._found(number)
+        except PdfMalformed:
+            if self.repaired or not self._opened:
+                raise
+            self._repair()
+            value = self._found(number)
         self._cache[number] = value
         return value
+
+    def _found(self, number: int) -> PdfObject:
+        entry = self.entry(number)
+        if entry is None or entry.kind not in {IN_USE, COMPRESSED}:
+            return None
+        return self._at(entry, number)
 
     def _at(self, entry: Entry, number: int) -> PdfObject:
         if entry.kind == COMPRESSED:
             octets, index = self._unpack(entry.place)
             for stored, offset in [*index[entry.detail : entry.detail + 1], *index]:
                 if stored == number:
-                    return Parser(octets, offset).value()
+                    parser = Parser(octets, offset)
+                    value = parser.value()
+                    self._allowance.spend(TOKEN * parser.tokens)
+                    return value
             return None
-        found = indirect_object(self.buffer, entry.place + self.base)
+        found = indirect_object(self.buffer, entry.place + self.base, self._allowance)
         if found.number != number:
             raise PdfMalformed(f"another object stands at the offset of object {number}")
         if self.handler is None:
@@ -237,20 +273,28 @@ class Document:
         stream = self._at(entry, container)
         if not isinstance(stream, Stream):
             raise PdfMalformed("an object stream is not a stream")
-        octets = filters.decode(stream, stream.raw)
+        octets = self.decoded(stream)
         first = as_integer(self.resolve(stream.dictionary.get(b"First")))
         count = as_integer(self.resolve(stream.dictionary.get(b"N")))
-        parser = Parser(octets)
-        index = []
-        for _ in range(min(count, len(octets) // 2)):
-            number, offset = parser.value(), parser.value()
-            if not isinstance(number, int) or not isinstance(offset, int):
-                raise PdfMalformed("the index of an object stream is broken")
-            index.append((number, first + offset))
-        if len(self._unpacked) >= _CACHED_STREAMS:
-            self._unpacked.pop(next(iter(self._unpacked)))
+        found = [int(digits) for digits in _NUMBERS.findall(octets, 0, max(0, first))]
+        self._allowance.spend(TOKEN * len(found))
+        pairs = zip(found[::2], found[1::2], strict=False)
+        index = [(number, first + offset) for number, offset in pairs][: max(0, count)]
+        while self._unpacked and self._unpacked_octets + len(octets) > _CACHED_OCTETS:
+            dropped, _ = self._unpacked.pop(next(iter(self._unpacked)))
+            self._unpacked_octets -= len(dropped)
         self._unpacked[container] = (octets, index)
+        self._unpacked_octets += len(octets)
         return octets, index
+
+    def decoded(self, stream: Stream) -> bytes:
+        """The octets of a stream of the file's structure, without filters.
+
+        Raises:
+            PdfMalformed, PdfUnsupported: they do not decode.
+            PdfLimit: they decode to too much.
+        """
+        return filters.decode(stream, stream.raw, self._allowance)
 
     @property
     def catalog(self) -> Dictionary:
@@ -311,7 +355,7 @@ class Document:
 
 @contextmanager
 def opened(path: Path, password: str | None = None) -> Iterator[Document]:
-    """The document in a file, memory-mapped while the context lasts.
+    """The document in a file, memory-mapped while the context lasts if it is large.
 
     Raises:
         InputUnreadable: the file cannot be read.
@@ -319,8 +363,12 @@ def opened(path: Path, password: str | None = None) -> Iterator[Document]:
     """
     try:
         with path.open("rb") as file:
-            if path.stat().st_size == 0:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
                 raise PdfMalformed("the file is empty")
+            if size <= _IN_MEMORY:
+                yield Document(file.read(), password)
+                return
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
                 yield Document(buffer, password)
     except OSError as error:

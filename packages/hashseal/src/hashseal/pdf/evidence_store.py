@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashseal.pdf import filters, form
+from hashseal.pdf import form
 from hashseal.pdf.document import Document, opened
 from hashseal.pdf.objects import Dictionary, PdfObject, Ref, Stream, as_array, as_dictionary
 from hashseal.pdf.update import Update
@@ -24,7 +24,7 @@ def stored(document: Document, key: bytes) -> dict[bytes, Ref]:
         try:
             stream = document.resolve(item)
             if isinstance(item, Ref) and isinstance(stream, Stream):
-                found[filters.decode(stream, stream.raw)] = item
+                found[document.decoded(stream)] = item
         except PdfError:
             continue
     return found

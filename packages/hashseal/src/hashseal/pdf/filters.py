@@ -7,6 +7,7 @@ import binascii
 import re
 import zlib
 
+from hashseal.pdf.allowance import SLOW, Allowance
 from hashseal.pdf.objects import Dictionary, PdfObject, Stream, as_dictionary, as_integer
 from hashseal_core.errors import PdfLimit, PdfMalformed, PdfUnsupported
 
@@ -16,7 +17,7 @@ _TIFF = 2
 _WHITE = re.compile(rb"[\0\t\n\f\r ]+")
 
 
-def decode(stream: Stream, raw: bytes) -> bytes:
+def decode(stream: Stream, raw: bytes, allowance: Allowance) -> bytes:
     """The octets of a stream without its filters; `raw` is decrypted already.
 
     Raises:
@@ -29,7 +30,8 @@ def decode(stream: Stream, raw: bytes) -> bytes:
     octets = raw
     for index, name in enumerate(names):
         options = as_dictionary(parameters[index] if index < len(parameters) else None)
-        octets = _decode_one(bytes(name) if isinstance(name, bytes) else b"", octets, options)
+        octets = _decode_one(name, octets, options, allowance)
+        allowance.spend(len(octets))
     return octets
 
 
@@ -39,10 +41,10 @@ def _as_list(value: PdfObject) -> list[PdfObject]:
     return value if isinstance(value, list) else [value]
 
 
-def _decode_one(name: bytes, octets: bytes, options: Dictionary) -> bytes:
+def _decode_one(name: PdfObject, octets: bytes, options: Dictionary, allowance: Allowance) -> bytes:
     match name:
         case b"FlateDecode" | b"Fl":
-            return _unpredict(inflate(octets), options)
+            return _unpredict(inflate(octets), options, allowance)
         case b"ASCIIHexDecode" | b"AHx":
             digits = _WHITE.sub(b"", octets.split(b">", 1)[0])
             try:
@@ -55,9 +57,9 @@ def _decode_one(name: bytes, octets: bytes, options: Dictionary) -> bytes:
             except ValueError:
                 raise PdfMalformed("an ASCII85 stream does not decode") from None
         case b"LZWDecode" | b"LZW":
-            return _unpredict(
-                _unpack_lzw(octets, as_integer(options.get(b"EarlyChange"), 1)), options
-            )
+            allowance.spend(SLOW * len(octets))
+            early = as_integer(options.get(b"EarlyChange"), 1)
+            return _unpredict(_unpack_lzw(octets, early), options, allowance)
         case b"Crypt":
             return octets
         case _:
@@ -126,7 +128,7 @@ def _unpack_lzw(octets: bytes, early: int) -> bytes:
     return bytes(found)
 
 
-def _unpredict(octets: bytes, options: Dictionary) -> bytes:
+def _unpredict(octets: bytes, options: Dictionary, allowance: Allowance) -> bytes:
     predictor = as_integer(options.get(b"Predictor"), 1)
     if predictor < _TIFF:
         return octets
@@ -137,6 +139,7 @@ def _unpredict(octets: bytes, options: Dictionary) -> bytes:
     step = max(1, colors * depth // 8)
     if not 0 < width <= MAXIMUM_DECODED or predictor < _PNG_FIRST:
         raise PdfUnsupported("a stream of the file's structure has an unusual predictor")
+    allowance.spend(SLOW * len(octets))
     found = bytearray()
     above = bytearray(width)
     for start in range(0, len(octets), width + 1):

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from hashseal.pdf import evidence_store, filters, form, restrictions
+from hashseal.pdf import evidence_store, form, restrictions
 from hashseal.pdf.document import Document, opened
 from hashseal.pdf.model import EmbeddedSignature, Inspection
 from hashseal.pdf.objects import Stream, String, as_array, as_dictionary, as_integer
@@ -102,7 +102,7 @@ def _kind(document: Document) -> Literal["table", "stream", "hybrid", "repaired"
 def _pdfa(document: Document) -> str | None:
     try:
         stream = document.resolve(document.catalog.get(b"Metadata"))
-        metadata = filters.decode(stream, stream.raw) if isinstance(stream, Stream) else b""
+        metadata = document.decoded(stream) if isinstance(stream, Stream) else b""
     except PdfError:
         return None
     part = _PDFA.search(metadata)

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from hashseal.pdf.allowance import TOKEN, Allowance
 from hashseal.pdf.objects import Dictionary, Name, PdfObject, Raw, Ref, Stream, String
 from hashseal_core.errors import PdfLimit, PdfMalformed
 
@@ -18,8 +19,11 @@ Buffer: TypeAlias = "bytes | mmap.mmap"
 
 MAXIMUM_DEPTH = 96
 MAXIMUM_TOKENS = 2_000_000
-MAXIMUM_STRING = 64 << 20
-MAXIMUM_STREAM = 256 << 20
+MAXIMUM_STRING = 8 << 20
+MAXIMUM_HEXADECIMAL = 32 << 20
+MAXIMUM_NAME = 1 << 16
+MAXIMUM_STREAM = 64 << 20
+_OCTETS_OF_A_STRING = 8  # cost as much as one token
 
 SPACE = rb"(?:[\0\t\n\f\r ]++|%[^\r\n]*+)"
 _REGULAR = rb"[^\0\t\n\f\r ()<>\[\]{}/%]"
@@ -84,12 +88,13 @@ def _unescape_literal(match: re.Match[bytes]) -> bytes:
 class Parser:
     """Reads one object after the other from a position of a buffer."""
 
-    __slots__ = ("_buffer", "_tokens", "position")
+    __slots__ = ("_buffer", "_end", "position", "tokens")
 
-    def __init__(self, buffer: Buffer, position: int = 0) -> None:
+    def __init__(self, buffer: Buffer, position: int = 0, end: int | None = None) -> None:
         self._buffer = buffer
-        self._tokens = 0
+        self._end = len(buffer) if end is None else end
         self.position = position
+        self.tokens = 0
 
     def value(self) -> PdfObject:
         """The next object.
@@ -108,15 +113,15 @@ class Parser:
     ) -> PdfObject | _Close:
         if depth > MAXIMUM_DEPTH:
             raise PdfLimit("objects are nested too deeply")
-        self._tokens += 1
-        if self._tokens > MAXIMUM_TOKENS:
-            raise PdfLimit("an object has too many parts")
-        match = _TOKEN.match(self._buffer, self.position)
+        self._count(1)
+        match = _TOKEN.match(self._buffer, self.position, self._end)
         if match is None:
             return _NOTHING
         start = self.position
         self.position = match.end()
         kind = match.lastgroup
+        if self.position - start > (MAXIMUM_NAME if kind == "name" else MAXIMUM_HEXADECIMAL):
+            raise PdfLimit("a part of an object is too long")
         text = match[kind] if kind else b""
         match kind:
             case "open":
@@ -142,6 +147,11 @@ class Parser:
             case _:
                 return self._word(text, start)
 
+    def _count(self, tokens: int) -> None:
+        self.tokens += tokens
+        if self.tokens > MAXIMUM_TOKENS:
+            raise PdfLimit("an object has too many parts")
+
     def _word(self, text: bytes, start: int) -> PdfObject | _Close:
         if text in _STOP_WORDS:
             self.position = start
@@ -160,9 +170,11 @@ class Parser:
         level = 1
         position = start
         while level:
-            match = _LITERAL_STOP.search(self._buffer, position, start + MAXIMUM_STRING)
+            limit = min(self._end, start + MAXIMUM_STRING)
+            match = _LITERAL_STOP.search(self._buffer, position, limit)
             if match is None:
                 raise PdfMalformed(f"the string at offset {start} does not end")
+            self._count(1)
             position = match.end()
             sign = match[0]
             if sign == b"\\":
@@ -170,6 +182,7 @@ class Parser:
             else:
                 level += 1 if sign == b"(" else -1
         self.position = position
+        self._count((position - start) // _OCTETS_OF_A_STRING)
         return String(_LITERAL_ESCAPE.sub(_unescape_literal, self._buffer[start : position - 1]))
 
     def _array(self, depth: int) -> list[PdfObject]:
@@ -209,10 +222,8 @@ def object_header(buffer: Buffer, position: int) -> re.Match[bytes] | None:
     return _HEADER.match(buffer, position)
 
 
-def indirect_object(
-    buffer: Buffer, position: int, *, length_of: dict[int, int] | None = None
-) -> IndirectObject:
-    """The indirect object at a position; `length_of` knows lengths that are references.
+def indirect_object(buffer: Buffer, position: int, allowance: Allowance) -> IndirectObject:
+    """The indirect object at a position. A length that is a reference is found by its keyword.
 
     Raises:
         PdfMalformed: no indirect object stands there.
@@ -222,23 +233,23 @@ def indirect_object(
     if header is None:
         raise PdfMalformed(f"no object at offset {position}")
     parser = Parser(buffer, header.end())
-    found = parser._next(0)  # noqa: SLF001 - same module; an empty object is null
+    try:
+        found = parser._next(0)  # noqa: SLF001 - same module; an empty object is null
+    finally:
+        allowance.spend(parser.position - position + TOKEN * parser.tokens)
     value: PdfObject = None if isinstance(found, _Close) else found
     number, generation = int(header[1]), int(header[2])
     if isinstance(value, dict):
         keyword = _STREAM.match(buffer, parser.position)
         if keyword is not None:
-            raw = _stream_octets(buffer, keyword.end(), value.get(b"Length"), length_of)
+            raw = _stream_octets(buffer, keyword.end(), value.get(b"Length"))
+            allowance.spend(len(raw))
             end = keyword.end() + len(raw)
             return IndirectObject(number, generation, Stream(value, raw), end)
     return IndirectObject(number, generation, value, parser.position)
 
 
-def _stream_octets(
-    buffer: Buffer, start: int, length: PdfObject, length_of: dict[int, int] | None
-) -> bytes:
-    if isinstance(length, Ref):
-        length = (length_of or {}).get(length.number)
+def _stream_octets(buffer: Buffer, start: int, length: PdfObject) -> bytes:
     if isinstance(length, int) and 0 <= length <= len(buffer) - start:
         if length > MAXIMUM_STREAM:
             raise PdfLimit("a stream that has to be read is too long")

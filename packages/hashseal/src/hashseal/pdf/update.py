@@ -54,10 +54,7 @@ class Update:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        top = (
-            max(document.scanned, default=0) + 1 if document.repaired else document.references.top()
-        )
-        self._next = top
+        self._next = 0
         self._objects: dict[int, tuple[int, PdfObject]] = {}
 
     def add(self, value: PdfObject) -> Ref:
@@ -76,10 +73,17 @@ class Update:
         Raises:
             PdfLimit: there is no number left.
         """
-        if self._next >= MAXIMUM_NUMBER:
+        self._next = self._size() + 1
+        if self._next > MAXIMUM_NUMBER:
             raise PdfLimit("the file has no object number left")
-        self._next += 1
         return Ref(self._next - 1)
+
+    def _size(self) -> int:
+        """A number that no object has, nor any higher one; a repair on the way may find more."""
+        document = self.document
+        if document.repaired:
+            return max(self._next, max(document.scanned, default=0) + 1)
+        return self._next or document.references.top()
 
     def put(self, reference: Ref, value: PdfObject) -> None:
         """Write an object again, under the number and generation it has."""
@@ -123,7 +127,7 @@ class Update:
         if self._as_stream(entries):
             found += self._stream_section(entries, trailer, here)
         else:
-            trailer[b"Size"] = self._next
+            trailer[b"Size"] = self._size()
             found += _table_section(entries, complete=document.repaired)
             found += b"trailer\n" + write(trailer)
         found += b"\nstartxref\n%d\n%%%%EOF\n" % here
@@ -151,7 +155,7 @@ class Update:
         return trailer
 
     def _stream_section(self, entries: dict[int, Entry], trailer: Dictionary, here: int) -> bytes:
-        number = self._next
+        number = self._size()
         rows = {**entries, number: Entry(IN_USE, here, 0)}
         if self.document.repaired:
             rows[0] = Entry(FREE, 0, 65535)
