@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from rich.console import Console
+from sqlalchemy import make_url
 
 from hashseal_core.algorithms import KeyAlgorithm
 from hashseal_core.errors import HashsealError, InputUnreadable, InvalidValue
@@ -126,6 +127,8 @@ def check_config(as_json: Json = False) -> None:
     settings = load()
     unknown = unknown_variables(os.environ)
     shown = {**settings.model_dump(mode="json"), "unknown_variables": unknown}
+    if settings.database_url is not None:
+        shown["database_url"] = make_url(settings.database_url).render_as_string()
     _show(shown, as_json=as_json)
     if unknown:
         raise typer.Exit(1)

@@ -66,21 +66,19 @@ def require_reason(reason: str) -> x509.ReasonFlags:
     return REASONS[reason]
 
 
-def crl(
+def crl_content(
     issuer: x509.Certificate,
     revoked: Sequence[Revoked],
     *,
     number: int,
     this_update: datetime,
     next_update: datetime,
-    keystore: KeyStore,
-    key: str,
     linter: Linter,
 ) -> bytes:
-    """A complete CRL, DER.
+    """A TBSCertList that the linter has passed, DER; `sign_and_wrap` makes the CRL of it.
 
     Raises:
-        LintFailed, FaultySignature, KeystoreUnavailable: nothing left.
+        LintFailed: it must not be signed.
     """
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     built = (
@@ -104,7 +102,7 @@ def crl(
         )
     shaped = built.sign(shaping_key(), SHAPING_HASH)
     linter.crl(shaped.public_bytes(Encoding.DER))
-    return sign_and_wrap(keystore, key, shaped.tbs_certlist_bytes)
+    return shaped.tbs_certlist_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +219,9 @@ def _response_data(
     if status.revoked is not None:
         reason = _REASON_CODES[require_reason(status.revoked.reason)]
         code = der.encode(0xA0, der.encode(der.ENUMERATED, bytes((reason,))))
-        verdict = der.encode(0xA1, der.generalized_time(status.revoked.revoked_at) + code)
+        verdict = der.encode(
+            0xA1, der.generalized_time(status.revoked.revoked_at.replace(microsecond=0)) + code
+        )
     elif status.issued:
         verdict = der.encode(0x80, b"")
     single = der.sequence(

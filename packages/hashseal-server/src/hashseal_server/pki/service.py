@@ -29,7 +29,7 @@ from hashseal_core.errors import (
 from hashseal_core.evidence import ValidationMaterial
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.pki import revocation
-from hashseal_server.pki.issuance import Linter, issue
+from hashseal_server.pki.issuance import Linter, issue, sign_and_wrap
 from hashseal_server.pki.model import Issued, LegalPerson, NaturalPerson, Role
 from hashseal_server.pki.profiles import PROFILES, Policies, Urls, builder
 from hashseal_server.pki.revocation import Responder, Revoked, Status
@@ -55,6 +55,7 @@ class Store(Protocol):
     async def issuer_label(self, serial: int) -> str | None: ...
     async def revoked(self, issuer: str) -> list[Revoked]: ...
     async def newest_list(self, issuer: str) -> tuple[int, bytes, datetime] | None: ...
+    async def plan_list(self, issuer: str, number: int, content: bytes, at: datetime) -> None: ...
     async def publish(
         self, issuer: str, number: int, der: bytes, next_update: datetime
     ) -> bool: ...
@@ -161,6 +162,7 @@ class CertificateAuthority:
             NotFound: never issued, or revoked already.
         """
         revocation.require_reason(reason)
+        at = at.replace(microsecond=0)  # as CRL and OCSP write it (RFC 5280, 4.1.2.5.2)
         label = await self._store.issuer_label(serial)
         if label is None or not await self._store.revoke(serial, reason, at):
             raise NotFound("no valid certificate with that serial number")
@@ -289,16 +291,16 @@ class CertificateAuthority:
             newest = await self._store.newest_list(label)
             number = newest[0] + 1 if newest else 1
             now = self._now().replace(microsecond=0)
-            encoded = revocation.crl(
+            content = revocation.crl_content(
                 authority.certificate,
                 await self._store.revoked(label),
                 number=number,
                 this_update=now - SKEW,
                 next_update=now + CRL_LIFETIME,
-                keystore=self._keystore,
-                key=authority.issued.key,
                 linter=self._linter(),
             )
+            await self._store.plan_list(label, number, content, self._now())
+            encoded = sign_and_wrap(self._keystore, authority.issued.key, content)
             if await self._store.publish(label, number, encoded, now + CRL_LIFETIME):
                 return encoded
         raise EvidenceUnavailable("other processes are publishing revocation lists all the time")

@@ -157,6 +157,16 @@ class PkiStore:
             row = (await connection.execute(statement)).first()
         return (row.number, row.der, row.next_update) if row else None
 
+    async def plan_list(self, issuer: str, number: int, content: bytes, at: datetime) -> None:
+        """Record the TBSCertList that is about to be signed."""
+        recorded: dict[str, object] = {
+            "issuer": issuer,
+            "number": number,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        async with self._database.write() as connection:
+            await append(connection, [Event("revocation-list.planned", recorded, at)])
+
     async def publish(self, issuer: str, number: int, der: bytes, next_update: datetime) -> bool:
         """Keep a CRL; False when another process has just used that number."""
         async with self._database.write() as connection:

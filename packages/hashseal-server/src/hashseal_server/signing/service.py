@@ -186,6 +186,11 @@ class SigningService:
             else:
                 leaves.append(found.certificate)
         material = await self._complete(leaves) if leaves else None
+        for serial in asked.serials:  # the material may be older than a revocation (I11)
+            if serial not in {*unknown, *revoked}:
+                found = await self._evidence.find(int(serial))
+                if found.revoked_at is not None:
+                    return await self.validation(asked)
         return protocol.CollectedValidation(unknown, revoked, material)
 
     async def _usable(self, account_id: AccountId, seal_id: str) -> Seal:

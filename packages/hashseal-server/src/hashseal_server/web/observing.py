@@ -5,6 +5,7 @@ Never a token, a hash, a name, or an address that holds an id: the route's patte
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -22,6 +23,7 @@ _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _UNKNOWN = "(none)"
 _INTERNAL = 500
 LEVELS = {"info": 20, "error": 40}
+_TOKEN = re.compile(r"hs_[0-9a-f]{8,}(_[0-9a-f]*)?")
 
 
 def logger(
@@ -38,10 +40,21 @@ def logger(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _without_tokens,
             last,
         ],
     )
     return made
+
+
+def _without_tokens(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A token that got into the text of an error does not get into the log."""
+    return {
+        name: _TOKEN.sub("hs_(token)", value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
 
 
 class Figures:

@@ -106,8 +106,11 @@ class Document:
             return
         encrypt = self.trailer[b"Encrypt"]
         dictionary = self.resolve(encrypt)
+        if dictionary is None:  # a reference to nothing is as good as no entry (7.3.10)
+            del self.trailer[b"Encrypt"]
+            return
         if not isinstance(dictionary, dict):
-            raise PdfMalformed("the encryption dictionary is missing")
+            raise PdfMalformed("the encryption dictionary is none")
         identifiers = as_array(self.resolve(self.trailer.get(b"ID")))
         first = identifiers[0] if identifiers else None
         first_id = first.value if isinstance(first, String) else b""

@@ -101,6 +101,11 @@ def open_handler(
         PdfPasswordRequired: the password is missing or wrong.
     """
     entries = {key: resolve(value) for key, value in encrypt.items()}
+    filters = as_dictionary(entries.get(b"CF"))
+    entries[b"CF"] = {
+        name: {key: resolve(value) for key, value in as_dictionary(resolve(described)).items()}
+        for name, described in filters.items()
+    }
     version, revision = as_integer(entries.get(b"V")), as_integer(entries.get(b"R"))
     if (
         entries.get(b"Filter") != b"Standard"

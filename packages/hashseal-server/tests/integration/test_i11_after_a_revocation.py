@@ -1,0 +1,102 @@
+"""I11: once a revocation is answered, no replica delivers a signature or a good status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from sqlalchemy import text
+
+from hashseal_server.signing.store import SigningStore
+
+REPLICAS, SIGNERS, EACH = 4, 12, 8
+ENOUGH = 15
+
+
+async def statuses(apis, request: bytes) -> set[ocsp.OCSPCertStatus]:
+    """What each replica's responder says."""
+    headers = {"content-type": "application/ocsp-request"}
+    answers = [await api.http.post("/ocsp", content=request, headers=headers) for api in apis]
+    return {ocsp.load_der_ocsp_response(a.content).certificate_status for a in answers}
+
+
+async def status_request(api) -> tuple[int, bytes]:
+    """The seal's serial number and an OCSPRequest for it."""
+    seal = (await (await api.operator.seals()).all(api.account))[0]
+    leaf, issuer = (x509.load_der_x509_certificate(der) for der in seal.chain[:2])
+    built = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA256()).build()
+    return seal.serial, built.public_bytes(Encoding.DER)
+
+
+def test_a_revocation_in_the_middle_of_the_traffic_of_all_replicas(replicas) -> None:
+    async def scenario(apis) -> None:
+        serial, request = await status_request(apis[0])
+        assert await statuses(apis, request) == {ocsp.OCSPCertStatus.GOOD}
+        answered, enough = asyncio.Event(), asyncio.Event()
+        good: list[str] = []
+        codes: Counter[str] = Counter()
+
+        async def signer(number: int) -> None:
+            for turn in range(EACH):
+                after = answered.is_set()
+                api = apis[(number + turn) % REPLICAS]
+                answer = await api.sign(f"{number}-{turn}", key=f"s-{number}-{turn}", level="B-LT")
+                if answer.status_code == 200:
+                    assert not after, "signed after the revocation was answered"
+                    good.append(answer.json()["id"])
+                    if len(good) == ENOUGH:
+                        enough.set()
+                else:
+                    codes[answer.json()["code"]] += 1
+
+        async def revoker() -> None:
+            await enough.wait()
+            book = await apis[1].operator.seals()
+            await book.revoke(apis[1].account, apis[1].seal, "keyCompromise")
+            answered.set()
+            assert await statuses(apis, request) == {ocsp.OCSPCertStatus.REVOKED}
+            for api in apis:
+                collected = await api.post("/v1/validation", {"serials": [str(serial)]})
+                assert collected.json()["revoked"] == [str(serial)]
+                assert collected.json()["validation"] is None
+
+        await asyncio.gather(revoker(), *(signer(number) for number in range(SIGNERS)))
+        assert set(codes) == {"seal-revoked"}
+        assert len(good) + codes["seal-revoked"] == SIGNERS * EACH
+        async with apis[0].operator.database.read() as connection:
+            rows = await connection.execute(text("SELECT event FROM audit_record ORDER BY id"))
+            order = [row.event for row in rows]
+        assert "documents.signed" not in order[order.index("certificate.revoked") :]
+        assert await apis[0].left() == (100 - len(good), 0)
+
+    replicas(REPLICAS, scenario)
+
+
+def test_a_signature_that_was_made_before_is_not_committed_after(
+    replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(apis) -> None:
+        made, go_on = asyncio.Event(), asyncio.Event()
+        real = SigningStore.commit
+
+        async def late(self, request, call):
+            made.set()
+            await go_on.wait()
+            return await real(self, request, call)
+
+        monkeypatch.setattr(SigningStore, "commit", late)
+        call = asyncio.create_task(apis[0].sign("one", level="B-LT"))
+        await made.wait()
+        book = await apis[1].operator.seals()
+        await book.revoke(apis[1].account, apis[1].seal, "keyCompromise")
+        go_on.set()
+        answer = await call
+        assert answer.json()["code"] == "seal-revoked"
+        assert await apis[0].left() == (100, 0)
+
+    replicas(2, scenario)
