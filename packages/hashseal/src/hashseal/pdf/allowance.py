@@ -14,7 +14,9 @@ TOKEN = 64
 ENTRY = 256
 """Price of one cross-reference entry or subsection that is kept."""
 SLOW = 16
-"""Price of one octet that is decoded octet by octet."""
+"""Price of one octet that a predictor changed."""
+SLOWEST = 64
+"""Price of one octet of LZW."""
 
 
 class Allowance:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from hashseal.pdf import crossreference, encryption, filters
@@ -279,10 +280,11 @@ class Document:
         octets = self.decoded(stream)
         first = as_integer(self.resolve(stream.dictionary.get(b"First")))
         count = as_integer(self.resolve(stream.dictionary.get(b"N")))
-        found = [int(digits) for digits in _NUMBERS.findall(octets, 0, max(0, first))]
-        self._allowance.spend(TOKEN * len(found))
+        self._allowance.spend(2 * TOKEN * max(0, count))
+        heads = _NUMBERS.finditer(octets, 0, max(0, first))
+        found = [int(head[0]) for head in islice(heads, 2 * max(0, count))]
         pairs = zip(found[::2], found[1::2], strict=False)
-        index = [(number, first + offset) for number, offset in pairs][: max(0, count)]
+        index = [(number, first + offset) for number, offset in pairs]
         while self._unpacked and self._unpacked_octets + len(octets) > _CACHED_OCTETS:
             dropped, _ = self._unpacked.pop(next(iter(self._unpacked)))
             self._unpacked_octets -= len(dropped)

@@ -7,7 +7,7 @@ import binascii
 import re
 import zlib
 
-from hashseal.pdf.allowance import SLOW, Allowance
+from hashseal.pdf.allowance import SLOW, SLOWEST, Allowance
 from hashseal.pdf.objects import Dictionary, PdfObject, Stream, as_dictionary, as_integer
 from hashseal_core.errors import PdfLimit, PdfMalformed, PdfUnsupported
 
@@ -57,7 +57,7 @@ def _decode_one(name: PdfObject, octets: bytes, options: Dictionary, allowance: 
             except ValueError:
                 raise PdfMalformed("an ASCII85 stream does not decode") from None
         case b"LZWDecode" | b"LZW":
-            allowance.spend(SLOW * len(octets))
+            allowance.spend(SLOWEST * len(octets))
             early = as_integer(options.get(b"EarlyChange"), 1)
             return _unpredict(_unpack_lzw(octets, early), options, allowance)
         case b"Crypt":
