@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LEVEL ?= B-LT
 
-.PHONY: environment sign check test corpus docs tools lock
+.PHONY: environment sign check test corpus reference lock
 
 environment:
 	@$(PYTHON) tools/bootstrap.py
@@ -26,6 +26,9 @@ test: environment
 
 corpus: environment
 	@$(BIN)/python tools/corpus.py $(CORPUS)
+
+reference: environment
+	@$(BIN)/python tools/reference.py
 
 lock: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/lock.sh

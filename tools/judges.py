@@ -21,8 +21,11 @@ JUDGES: Mapping[str, str] = {
     "mutool": "mupdf-tools",
     "faketime": "faketime",
     "postgres": "postgresql",
+    "java": "default-jre-headless",
 }
 """Program to the Debian package that holds it."""
+FILES: Mapping[str, str] = {"/usr/share/java/jaxb-runtime.jar": "libjaxb-java"}
+"""File to the Debian package that holds it; veraPDF needs it."""
 
 
 def missing() -> tuple[str, ...]:
@@ -31,7 +34,9 @@ def missing() -> tuple[str, ...]:
         [os.environ.get("PATH", ""), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
     )
     found = {tool: shutil.which(tool, path=path) for tool in JUDGES}
-    return tuple(sorted({package for tool, package in JUDGES.items() if not found[tool]}))
+    absent = {package for tool, package in JUDGES.items() if not found[tool]}
+    absent |= {package for file, package in FILES.items() if not Path(file).exists()}
+    return tuple(sorted(absent))
 
 
 def install(packages: tuple[str, ...]) -> bool:

@@ -52,6 +52,21 @@ def one_page(
     return objects
 
 
+def pdfa(part: int) -> Objects:
+    """An empty page that veraPDF calls PDF/A, level B; nothing on it needs a colour space."""
+    metadata = XMP.replace("<pdfaid:part>2", f"<pdfaid:part>{part}")
+    return {
+        1: b"<< /Type /Catalog /Pages 2 0 R /Metadata 7 0 R >>",
+        2: b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        3: b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 420 595] /Contents 4 0 R"
+        b" /Resources << >> >>",
+        4: stream("", b"0 0 m"),
+        5: b"null",
+        6: b"<< >>",
+        7: stream("/Type /Metadata /Subtype /XML", metadata.encode()),
+    }
+
+
 def certified(permission: int) -> bytes:
     """A file whose author's signature (a stand-in) allows only what `permission` says (12.8.2.2)."""
     objects = one_page()

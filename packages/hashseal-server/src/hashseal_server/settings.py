@@ -37,17 +37,33 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    data_dir: Path = Field(default_factory=_data_dir)
-    database_url: str | None = None
-    public_url: str = "http://127.0.0.1:8000"
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=1, le=65535)
-    organisation: str = "Hashseal Test Operator"
-    country: str = Field(default="CH", pattern="^[A-Z]{2}$")
-    test: bool = True
-    log_format: Literal["json", "text"] = "json"
-    certificate_policy: str | None = Field(default=None, pattern=_OID)
-    timestamp_policy: str | None = Field(default=None, pattern=_OID)
+    data_dir: Path = Field(
+        default_factory=_data_dir,
+        description="folder of keys, secret, audit checkpoints and SQLite; default: the user's own",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="`postgresql://user@host/name`; without it SQLite in the data folder",
+    )
+    public_url: str = Field(
+        default="http://127.0.0.1:8000",
+        description="address of OCSP, CRLs and issuer certificates, written into certificates",
+    )
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
+    organisation: str = Field(
+        default="Hashseal Test Operator",
+        description="operator's name in the authority's certificates",
+    )
+    country: str = Field(default="CH", pattern="^[A-Z]{2}$", description="operator's country")
+    test: bool = Field(default=True, description="certificates say TEST")
+    log_format: Literal["json", "text"] = Field(default="json", description="`json` or `text`")
+    certificate_policy: str | None = Field(
+        default=None, pattern=_OID, description="policy OID of certificates; needed unless `test`"
+    )
+    timestamp_policy: str | None = Field(
+        default=None, pattern=_OID, description="policy OID of timestamps; needed unless `test`"
+    )
 
     @model_validator(mode="after")
     def _require_policies(self) -> Self:

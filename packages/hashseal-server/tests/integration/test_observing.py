@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 
 
@@ -73,5 +75,25 @@ def test_an_internal_failure_is_logged_under_the_request_s_id(service, monkeypat
         failed = next(line for line in lines if line["event"] == "internal")
         assert failed["request_id"] == answer.json()["request_id"]
         assert "nobody thought" in failed["exception"]
+
+    service(scenario)
+
+
+def test_the_api_is_described_to_people(service) -> None:
+    async def scenario(api) -> None:
+        answer = await api.http.get("/docs")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        policy = answer.headers["content-security-policy"]
+        style = answer.text.partition("<style>")[2].partition("</style>")[0]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert policy == f"default-src 'none'; style-src 'sha256-{digest}'"
+        assert "<script" not in answer.text
+        described = (await api.http.get("/openapi.json")).json()
+        for path in described["paths"]:
+            assert f"<code>{path}</code>" in answer.text
+        for name in described["components"]["schemas"]:
+            assert f"id='{name}'" in answer.text
+        for row in described["x-problem-codes"]:
+            assert f"<code>{row['code']}</code>" in answer.text
 
     service(scenario)

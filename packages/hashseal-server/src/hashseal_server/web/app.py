@@ -31,6 +31,7 @@ from hashseal_server.signing.model import Record
 from hashseal_server.signing.service import SigningService
 from hashseal_server.signing.store import SigningStore
 from hashseal_server.tsa.service import TimestampAuthority
+from hashseal_server.web import documentation
 from hashseal_server.web.bodies import idempotency_key, read
 from hashseal_server.web.observing import Figures, Observed
 from hashseal_server.web.openapi import document
@@ -241,7 +242,12 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
     async def openapi() -> Response[bytes]:
         return Response(document(), media_type="application/json")
 
-    return [healthz, readyz, metrics, openapi]
+    @get("/docs")
+    async def docs() -> Response[bytes]:
+        headers = {"Content-Security-Policy": documentation.policy()}
+        return Response(documentation.page(), media_type="text/html", headers=headers)
+
+    return [healthz, readyz, metrics, openapi, docs]
 
 
 async def _message(request: AnyRequest, media_type: str, limit: int) -> bytes:

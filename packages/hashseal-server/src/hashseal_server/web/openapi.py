@@ -91,10 +91,18 @@ OPERATIONS = (
         authenticated=False,
     ),
     Operation(
-        "get", "/openapi.json", "openapi", "This document", "application/json",
-        authenticated=False,
+        "get", "/openapi.json", "openapi", "The API for programs, OpenAPI 3.1",
+        "application/json", authenticated=False,
+    ),
+    Operation(
+        "get", "/docs", "docs", "The API for people", "text/html", authenticated=False,
     ),
 )  # fmt: skip
+
+
+def first_line(text: str | None) -> str:
+    """The first line of a description, without the marks of code."""
+    return (text or "").strip().partition("\n")[0]
 
 
 def document() -> bytes:

@@ -161,12 +161,14 @@ def add_field(update: Update, name: str, signature: Ref) -> None:
         widget[b"P"] = page[0]
     field = update.add(widget)
     if page is not None and page[0] is not None:
-        _append(update, page[0], page[1], b"Annots", field)
+        _append(update, page[0], page[1], b"Annots", field, _tab_order(document, page[1]))
     catalog = document.catalog
     stored = catalog.get(b"AcroForm")
     form = as_dictionary(document.resolve(stored))
     if isinstance(stored, Ref) and form:
-        _append(update, stored, form, b"Fields", field, flags=True)
+        flags = as_integer(document.resolve(form.get(b"SigFlags")))
+        flags |= _SIGNATURES_EXIST_APPEND_ONLY
+        _append(update, stored, form, b"Fields", field, {b"SigFlags": flags})
         return
     entries = {**form, b"SigFlags": _SIGNATURES_EXIST_APPEND_ONLY}
     listed = entries.get(b"Fields")
@@ -177,22 +179,26 @@ def add_field(update: Update, name: str, signature: Ref) -> None:
     change_catalog(update, b"AcroForm", update.add(entries) if not form else entries)
 
 
+def _tab_order(document: Document, page: Dictionary) -> Dictionary:
+    """In a tagged document a page with annotations says in which order (ISO 14289-1, 7.18.3)."""
+    marked = as_dictionary(document.resolve(document.catalog.get(b"MarkInfo"))).get(b"Marked")
+    if document.resolve(marked) is True and b"Tabs" not in page:
+        return {b"Tabs": Name(b"S")}
+    return {}
+
+
 def _append(
     update: Update,
     owner: Ref,
     dictionary: Dictionary,
     key: bytes,
     item: Ref,
-    *,
-    flags: bool = False,
+    more: Dictionary,
 ) -> None:
+    """Append to an array of the owner and set more of its entries; write only what changes."""
     listed = dictionary.get(key)
     array = update.value(listed)
-    changed = dict(dictionary)
-    if flags and as_integer(dictionary.get(b"SigFlags")) & 3 != _SIGNATURES_EXIST_APPEND_ONLY:
-        changed[b"SigFlags"] = (
-            as_integer(dictionary.get(b"SigFlags")) | _SIGNATURES_EXIST_APPEND_ONLY
-        )
+    changed = {**dictionary, **more}
     if isinstance(listed, Ref) and isinstance(array, list):
         update.put(listed, [*array, item])
         if changed != dictionary:
