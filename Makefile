@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LEVEL ?= B-LT
 
-.PHONY: environment sign check test corpus reference lock
+.PHONY: environment sign check test faults corpus reference lock
 
 environment:
 	@$(PYTHON) tools/bootstrap.py
@@ -23,6 +23,11 @@ check: environment
 test: environment
 	@$(BIN)/python tools/judges.py
 	$(BIN)/python tools/test.py
+
+# Kill replicas and database at random for a long while; `make test` has a short form of it.
+faults: environment
+	@$(BIN)/python tools/judges.py
+	HASHSEAL_FAULT_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest -q -s tests/faults
 
 corpus: environment
 	@$(BIN)/python tools/corpus.py $(CORPUS)
