@@ -218,7 +218,10 @@ def test_kills_on_postgresql(database: Callable[[], Cluster], tmp_path: Path) ->
     cluster = database()
     url = cluster.database("faults", "prepared")
     settings = Settings(
-        data_dir=tmp_path / "service", database_url=url, public_url="http://pki.example.com"
+        data_dir=tmp_path / "service",
+        database_url=url,
+        public_url="http://pki.example.com",
+        requests_per_minute=0,
     )
     asyncio.run(run(settings, cluster, KILLS))
 
@@ -226,6 +229,9 @@ def test_kills_on_postgresql(database: Callable[[], Cluster], tmp_path: Path) ->
 @pytest.mark.timeout(1800)
 def test_kills_on_sqlite(tmp_path: Path) -> None:
     settings = Settings(
-        data_dir=tmp_path / "service", database_url=None, public_url="http://pki.example.com"
+        data_dir=tmp_path / "service",
+        database_url=None,
+        public_url="http://pki.example.com",
+        requests_per_minute=0,
     )
     asyncio.run(run(settings, None, max(40, KILLS // 5)))

@@ -114,6 +114,7 @@ def nursery() -> None:
             data_dir=Path(order["data_dir"]),
             database_url=order["database_url"],
             public_url="http://pki.example.com",
+            requests_per_minute=0,
         )
         try:
             asyncio.run(serve(settings, HOST, order["port"]))

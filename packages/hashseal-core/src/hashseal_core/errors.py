@@ -13,7 +13,7 @@ HashsealError
 ├── NotFound            absent, or another account's: the two look the same
 │   └── SealNotFound · SignatureNotFound · AccountNotFound
 ├── Unavailable         try again later; nothing was charged
-│   ├── Overloaded · EvidenceUnavailable · TimestampUnavailable · KeystoreUnavailable
+│   ├── Overloaded · RateLimited · EvidenceUnavailable · TimestampUnavailable · KeystoreUnavailable
 │   └── StorageUnavailable · ServiceUnreachable
 ├── Untrustworthy       bytes that are not what they must be
 │   ├── DerInvalid · CmsInvalid · TimestampInvalid · EvidenceInvalid · LintFailed
@@ -223,6 +223,23 @@ class Overloaded(Unavailable):
     """All places are taken."""
 
     code = "overloaded"
+
+
+class RateLimited(Unavailable):
+    """The caller asked too often.
+
+    Args:
+        detail: what is wrong.
+        limit: requests a minute.
+        seconds: when to try again.
+    """
+
+    code = "rate-limited"
+
+    def __init__(self, detail: str, *, limit: int = 0, seconds: int = 60) -> None:
+        super().__init__(detail)
+        self.limit = limit
+        self.seconds = seconds
 
 
 class EvidenceUnavailable(Unavailable):

@@ -215,6 +215,16 @@ TABLE: tuple[Problem, ...] = (
         retryable=True,
     ),
     Problem(
+        errors.RateLimited,
+        429,
+        "Too many requests",
+        "Repeat the request with the same idempotency key after Retry-After.",
+        csc="server_error",
+        tsp=25,
+        ocsp=3,
+        retryable=True,
+    ),
+    Problem(
         errors.EvidenceUnavailable,
         503,
         "Evidence unavailable",

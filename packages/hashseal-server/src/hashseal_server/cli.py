@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -28,9 +29,10 @@ from hashseal_core.problems import problem_of
 from hashseal_server.audit import Entry, verify
 from hashseal_server.audit.journal import read
 from hashseal_server.infra.db import Database
+from hashseal_server.infra.supervisor import Supervisor, command, listen
 from hashseal_server.main import Operator, now, operator, serve
 from hashseal_server.pki.model import LegalPerson
-from hashseal_server.settings import load, unknown_variables
+from hashseal_server.settings import Role, load, unknown_variables
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate the signing service.")
 account_app = typer.Typer(no_args_is_help=True, help="Organisations.")
@@ -111,14 +113,35 @@ def init(as_json: Json = False) -> None:
 def run(
     host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
     port: Annotated[int | None, typer.Option(help="port to listen on")] = None,
+    workers: Annotated[int | None, typer.Option(help="how many processes")] = None,
+    role: Annotated[
+        list[Role] | None, typer.Option(help="what they do; may be repeated; default: everything")
+    ] = None,
+    listening: Annotated[int | None, typer.Option(hidden=True)] = None,
     as_json: Json = False,
 ) -> None:
-    """Serve until SIGTERM."""
-    settings = load()
-    place = {"address": f"http://{host or settings.host}:{port or settings.port}"}
-    _show(place, as_json=as_json)
-    sys.stdout.flush()
-    asyncio.run(serve(settings, host or settings.host, port or settings.port))
+    """Serve until SIGTERM; calls under way are finished."""
+    given = {"host": host, "port": port, "workers": workers, "roles": role or None}
+    settings = load(**{name: value for name, value in given.items() if value is not None})
+    if listening is not None:
+        shared = socket.socket(fileno=listening)
+        asyncio.run(serve(settings, settings.host, settings.port, shared))
+        return
+    place = {"address": f"http://{settings.host}:{settings.port}", "workers": settings.workers}
+    if settings.workers == 1:
+        _show(place, as_json=as_json)
+        sys.stdout.flush()
+        asyncio.run(serve(settings, settings.host, settings.port))
+        return
+    _with(lambda opened: opened.check())
+    with listen(settings.host, settings.port) as made:
+        _show(place, as_json=as_json)
+        sys.stdout.flush()
+        words = [sys.executable, "-m", "hashseal_server.cli", "run"]
+        for one in sorted(settings.roles):
+            words += ["--role", one]
+        start = command([*words, "--workers", "1", "--listening"], made)
+        Supervisor(start, settings.workers).run()
 
 
 @app.command("check-config")

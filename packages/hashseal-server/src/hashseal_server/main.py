@@ -8,6 +8,8 @@ import fcntl
 import importlib
 import os
 import secrets
+import signal
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ from hashseal_server.accounts.model import Account
 from hashseal_server.accounts.service import Accounts
 from hashseal_server.accounts.store import AccountStore
 from hashseal_server.audit import AuditLog, Journal
+from hashseal_server.infra.admission import Admission
 from hashseal_server.infra.db import SCHEMA_VERSION, Database
+from hashseal_server.infra.rates import Rates
 from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.issuance import Linter
 from hashseal_server.pki.model import LegalPerson
@@ -43,6 +47,8 @@ from hashseal_server.web.observing import Figures, Observed, logger
 SANDBOX_URL = "http://sandbox.hashseal.example.com"
 SANDBOX_ALGORITHMS = (KeyAlgorithm.P256, KeyAlgorithm.RSA3072)
 _SEQUENCE_SECONDS = 1.0
+_TOLERATED_SECONDS = 60
+_DRAIN_SECONDS = 30
 
 
 def now() -> datetime:
@@ -96,6 +102,29 @@ class Operator:
             store=self.seal_store, authority=self.authority, token_size=lambda: size, now=now
         )
 
+    async def check(self) -> list[str]:
+        """What must be right before serving; the answer is what an operator should look at.
+
+        Raises:
+            KeystoreUnavailable: the key store does not sign.
+            ConfigurationInvalid: the clock is behind what was recorded, or no unit can be used.
+        """
+        self.keystore.health()
+        newest, waiting = await self.audit.ends()
+        behind = (newest - now()).total_seconds() if newest else 0
+        if behind > _TOLERATED_SECONDS:
+            raise ConfigurationInvalid(
+                f"the system clock is {behind:.0f} s behind the newest audit record; set the clock"
+            )
+        if not [unit for unit in await self.authority.units() if unit.not_after > now()]:
+            raise ConfigurationInvalid(
+                "no timestamping unit is valid now; run `hashseal-server init`"
+            )
+        late = (now() - waiting).total_seconds() if waiting else 0
+        if late > _TOLERATED_SECONDS:
+            return [f"audit records have waited {late:.0f} s for a checkpoint"]
+        return []
+
     async def app(self, log: FilteringBoundLogger | None = None) -> Observed:
         """The ASGI application; without `log` only errors are logged, as text."""
         timestamps, seals = await self.timestamps(), await self.seals()
@@ -121,6 +150,9 @@ class Operator:
                 database=self.database,
                 log=log or logger("text", "error"),
                 figures=Figures(),
+                admission=Admission(),
+                rates=Rates(self.database, self.settings.requests_per_minute, now),
+                roles=frozenset(self.settings.roles),
             )
         )
 
@@ -216,6 +248,7 @@ async def sandbox(data_dir: Path) -> AsyncIterator[Sandbox]:
         public_url=SANDBOX_URL,
         organisation="Hashseal TEST",
         test=True,
+        requests_per_minute=0,
     )
     async with operator(settings) as opened:
         with _locked(data_dir):
@@ -272,16 +305,46 @@ async def sequencing(audit: AuditLog) -> AsyncIterator[None]:
         await audit.sequence()
 
 
-async def serve(settings: Settings, host: str, port: int) -> None:
+class _Server(uvicorn.Server):
+    """Ends on a signal without sending it to itself again, so that the rest is closed too."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+async def serve(
+    settings: Settings, host: str, port: int, listening: socket.socket | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; calls under way are finished first.
 
+    `listening` is a socket that other processes may share; without it one is made.
+
     Raises:
-        ConfigurationInvalid: the service has not been initialised.
+        ConfigurationInvalid: the service has not been initialised, or cannot serve rightly.
     """
     async with operator(settings, migrate=settings.database_url is None) as opened:
-        app = await opened.app(logger(settings.log_format, "info"))
+        log = logger(settings.log_format, "info")
+        for finding in await opened.check():
+            log.error("start", finding=finding)
+        app = await opened.app(log)
         config = uvicorn.Config(
-            app, host=host, port=port, log_level="warning", access_log=False, server_header=False
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
-        async with sequencing(opened.audit):
-            await uvicorn.Server(config).serve()
+        async with contextlib.AsyncExitStack() as stack:
+            if "worker" in settings.roles:
+                await stack.enter_async_context(sequencing(opened.audit))
+            await _Server(config).serve([listening] if listening else None)

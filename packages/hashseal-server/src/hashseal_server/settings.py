@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
@@ -30,6 +31,15 @@ _CLIENT = {f"{PREFIX}{name}" for name in ("SANDBOX_DIR", "URL", "TOKEN", "PASSWO
 def _data_dir() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "hashseal-server"
+
+
+class Role(StrEnum):
+    """What a process may be: signing API, RFC 3161, OCSP and lists, background work."""
+
+    API = "api"
+    TSA = "tsa"
+    STATUS = "status"
+    WORKER = "worker"
 
 
 class Settings(BaseSettings):
@@ -63,6 +73,15 @@ class Settings(BaseSettings):
     )
     timestamp_policy: str | None = Field(
         default=None, pattern=_OID, description="policy OID of timestamps; needed unless `test`"
+    )
+
+    workers: int = Field(default=1, ge=1, le=256, description="processes of `run`")
+    roles: frozenset[Role] = Field(
+        default=frozenset(Role),
+        description="what `run` does: `api`, `tsa`, `status`, `worker`; all by default",
+    )
+    requests_per_minute: int = Field(
+        default=6000, ge=0, description="of one token, over all replicas; 0 is no limit"
     )
 
     @model_validator(mode="after")
@@ -102,8 +121,8 @@ class Settings(BaseSettings):
         return tuple(sources)
 
 
-def load() -> Settings:
-    """The settings of this process.
+def load(**given: object) -> Settings:
+    """The settings of this process; what is given comes before variables and file.
 
     Raises:
         ConfigurationInvalid: the file is missing or a value is wrong; all faults are named.
@@ -112,7 +131,7 @@ def load() -> Settings:
     if path and not Path(path).is_file():
         raise ConfigurationInvalid(f"{CONFIG} names a file that is not there", field=CONFIG)
     try:
-        return Settings()
+        return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()

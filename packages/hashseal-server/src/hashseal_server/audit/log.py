@@ -195,6 +195,18 @@ class AuditLog:
         """The whole chain, in order, in memory."""
         return [entry async for entry in self.export()]
 
+    async def ends(self) -> tuple[datetime | None, datetime | None]:
+        """Times of the newest record, and of the oldest that is not chained yet."""
+        newest = select(records.c.recorded_at).order_by(records.c.id.desc()).limit(1)
+        waiting = (
+            select(records.c.recorded_at)
+            .join(pending, pending.c.first_id == records.c.id)
+            .order_by(records.c.id)
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            return await connection.scalar(newest), await connection.scalar(waiting)
+
     async def overlooked(self, now: datetime) -> list[int]:
         """Ids of records older than a minute that no chain entry names: nobody appended them."""
         statement = (

@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from hashseal_core.errors import InvalidValue, StorageUnavailable
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The revision that this program needs: the newest of `hashseal_server.migrations`."""
 APPEND_ONLY = frozenset({"ledger", "audit_record", "audit_chain", "signature"})
 """Tables of which the service's role can neither change nor delete a row."""
@@ -88,7 +88,7 @@ class Database:
                 place,
                 pool_size=8,
                 hide_parameters=True,
-                pool_timeout=5,
+                pool_timeout=15,
                 connect_args={"timeout": 5, "command_timeout": 20, "server_settings": _SESSION},
             )
 
@@ -205,7 +205,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "busy_timeout=10000",
+        "busy_timeout=30000",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -22,8 +22,10 @@ from hashseal_server.accounts.model import Order, Principal
 from hashseal_server.accounts.quota import UNIT_PRICE
 from hashseal_server.accounts.service import Accounts
 from hashseal_server.accounts.store import AccountStore
+from hashseal_server.infra.admission import Admission
 from hashseal_server.infra.commit import RequestIdentity
 from hashseal_server.infra.db import Database
+from hashseal_server.infra.rates import Rates
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.seals.service import Seals
@@ -39,6 +41,8 @@ from hashseal_server.web.problems import on_error, request_id
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 _PAGE = 100
+ROLES = frozenset({"api", "tsa", "status", "worker"})
+"""What a process may be: signing API, RFC 3161, OCSP and lists, background work."""
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -57,12 +61,15 @@ class Parts:
     database: Database
     log: FilteringBoundLogger
     figures: Figures
+    admission: Admission
+    rates: Rates
+    roles: frozenset[str] = ROLES
 
 
 def application(parts: Parts) -> Observed:
     """The ASGI application."""
     app = Litestar(
-        route_handlers=[*_signing(parts), *_reading(parts), *_public_pki(parts), *_plain(parts)],
+        route_handlers=_routes(parts),
         exception_handlers={Exception: on_error},
         after_request=_stamp,
         openapi_config=None,
@@ -73,11 +80,23 @@ def application(parts: Parts) -> Observed:
     return Observed(app, parts.log, parts.figures)
 
 
+def _routes(parts: Parts) -> list[HTTPRouteHandler]:
+    found = _plain(parts)
+    if "api" in parts.roles:
+        found += [*_signing(parts), *_reading(parts)]
+    if "tsa" in parts.roles:
+        found += _timestamps(parts)
+    if "status" in parts.roles:
+        found += _status(parts)
+    return found
+
+
 async def _caller(parts: Parts, request: AnyRequest) -> Principal:
     """Who asks; request id and account are there for the log from now on."""
     request_id(request)
     caller = await parts.accounts.authenticate(request.headers.get("authorization"))
     request.scope["state"]["account"] = caller.account_id
+    await parts.rates.spend(caller.token_id)
     return caller
 
 
@@ -100,7 +119,8 @@ def _signing(parts: Parts) -> list[HTTPRouteHandler]:
         key = idempotency_key(request)
         body, asked = await read(request, protocol.SignDocuments)
         identity = RequestIdentity(caller.account_id, key, "documents/sign", body)
-        return _json(request, await parts.signing.sign(caller, asked, identity))
+        async with parts.admission.admitted(caller.account_id):
+            return _json(request, await parts.signing.sign(caller, asked, identity))
 
     @post("/v1/timestamps", name="timestamp_document")
     async def timestamp_document(request: AnyRequest) -> Response[bytes]:
@@ -108,13 +128,15 @@ def _signing(parts: Parts) -> list[HTTPRouteHandler]:
         key = idempotency_key(request)
         body, asked = await read(request, protocol.TimestampDocument)
         identity = RequestIdentity(caller.account_id, key, "timestamps", body)
-        return _json(request, await parts.signing.timestamp(caller, asked, identity))
+        async with parts.admission.admitted(caller.account_id):
+            return _json(request, await parts.signing.timestamp(caller, asked, identity))
 
     @post("/v1/validation", name="collect_validation")
     async def collect_validation(request: AnyRequest) -> Response[bytes]:
-        await _caller(parts, request)
+        caller = await _caller(parts, request)
         _, asked = await read(request, protocol.CollectValidation)
-        return _json(request, await parts.signing.validation(asked))
+        async with parts.admission.admitted(caller.account_id):
+            return _json(request, await parts.signing.validation(asked))
 
     return [sign_documents, timestamp_document, collect_validation]
 
@@ -184,13 +206,17 @@ def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small 
     ]
 
 
-def _public_pki(parts: Parts) -> list[HTTPRouteHandler]:
+def _timestamps(parts: Parts) -> list[HTTPRouteHandler]:
     @post("/tsa")
     async def tsa(request: AnyRequest) -> Response[bytes]:
         body = await _message(request, "application/timestamp-query", protocol.MAX_TIMESTAMP_QUERY)
         answer = parts.timestamps.respond(body)
         return Response(answer, media_type="application/timestamp-reply", status_code=200)
 
+    return [tsa]
+
+
+def _status(parts: Parts) -> list[HTTPRouteHandler]:
     @post("/ocsp")
     async def ocsp_post(request: AnyRequest) -> Response[bytes]:
         body = await _message(request, "application/ocsp-request", protocol.MAX_TIMESTAMP_QUERY)
@@ -218,7 +244,7 @@ def _public_pki(parts: Parts) -> list[HTTPRouteHandler]:
         encoded = await parts.authority.issuer_certificate(_label(name, ".cer"))
         return Response(encoded, media_type="application/pkix-cert")
 
-    return [tsa, ocsp_post, ocsp_get, crl, certificate]
+    return [ocsp_post, ocsp_get, crl, certificate]
 
 
 def _plain(parts: Parts) -> list[HTTPRouteHandler]:
@@ -236,6 +262,7 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
     async def metrics() -> Response[bytes]:
         for what, at in await parts.authority.ends():
             parts.figures.ends(what, at.timestamp())
+        parts.figures.load(parts.admission.running, parts.admission.waiting)
         return Response(parts.figures.render(), media_type="text/plain; version=0.0.4")
 
     @get("/openapi.json")

@@ -75,6 +75,9 @@ class Figures:
             registry=self.registry,
             buckets=_BUCKETS,
         )
+        self._calls = Gauge(
+            "hashseal_calls", "Calls under way and waiting", ("state",), registry=self.registry
+        )
         self._expiry = Gauge(
             "hashseal_expiry_timestamp_seconds",
             "When a certificate or list ends, Unix time",
@@ -90,6 +93,11 @@ class Figures:
     def ends(self, what: str, at: float) -> None:
         """A certificate or list that ends at this Unix time."""
         self._expiry.labels(what).set(at)
+
+    def load(self, running: int, waiting: int) -> None:
+        """Calls under way and calls that wait, now."""
+        self._calls.labels("running").set(running)
+        self._calls.labels("waiting").set(waiting)
 
     def render(self) -> bytes:
         """Prometheus text format."""

@@ -57,7 +57,14 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[byte
         retryable=row.retryable,
     )
     headers = {"X-Request-Id": body.request_id}
-    if row.retryable:
+    if isinstance(shown, errors.RateLimited):
+        headers |= {
+            "Retry-After": str(shown.seconds),
+            "RateLimit-Limit": str(shown.limit),
+            "RateLimit-Remaining": "0",
+            "RateLimit-Reset": str(shown.seconds),
+        }
+    elif row.retryable:
         headers["Retry-After"] = RETRY_AFTER
     if row.status == 401:  # noqa: PLR2004
         headers["WWW-Authenticate"] = "Bearer"

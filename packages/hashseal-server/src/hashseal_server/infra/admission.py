@@ -1,0 +1,102 @@
+"""Who may work now: how much is under way is bounded, and no account can keep the others out.
+
+A call begins at once while there is room; else it waits in its account's own queue, and the queues
+are served in turn. One account never fills all places. What does not fit is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hashseal_core.errors import Overloaded
+
+
+class Admission:
+    """Places of one process.
+
+    Args:
+        running: calls under way at once; `running_each` of one owner.
+        waiting: calls that wait at once; `waiting_each` of one owner.
+    """
+
+    def __init__(
+        self,
+        *,
+        running: int = 64,
+        running_each: int = 48,
+        waiting: int = 256,
+        waiting_each: int = 192,
+    ) -> None:
+        self._places = running
+        self._places_each = running_each
+        self._waiting_limit = waiting
+        self._waiting_each = waiting_each
+        self._running: Counter[str] = Counter()
+        self._queues: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @property
+    def running(self) -> int:
+        """Calls under way."""
+        return self._running.total()
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+        return sum(len(queue) for queue in self._queues.values())
+
+    @asynccontextmanager
+    async def admitted(self, owner: str) -> AsyncIterator[None]:
+        """A place for the block.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        await self._enter(owner)
+        try:
+            yield
+        finally:
+            self._leave(owner)
+
+    async def _enter(self, owner: str) -> None:
+        # Whoever waits while there is room waits for a place of its own account.
+        if owner not in self._queues and self._fits(owner):
+            self._running[owner] += 1
+            return
+        queue = self._queues.setdefault(owner, deque())
+        if self.waiting >= self._waiting_limit or len(queue) >= self._waiting_each:
+            raise Overloaded("too many calls wait already")
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._leave(owner)
+            else:
+                queue.remove(place)
+                self._tidy(owner)
+            raise
+
+    def _fits(self, owner: str) -> bool:
+        return self.running < self._places and self._running[owner] < self._places_each
+
+    def _leave(self, owner: str) -> None:
+        self._running[owner] -= 1
+        if not self._running[owner]:
+            del self._running[owner]
+        while (
+            following := next((one for one in self._queues if self._fits(one)), None)
+        ) is not None:
+            queue = self._queues.pop(following)
+            place = queue.popleft()
+            if queue:
+                self._queues[following] = queue  # to the end: it is the others' turn
+            self._running[following] += 1
+            place.set_result(None)
+
+    def _tidy(self, owner: str) -> None:
+        if not self._queues.get(owner, True):
+            del self._queues[owner]

@@ -1,0 +1,215 @@
+"""`hashseal-server run` as an operator runs it: workers, roles, an ordered end, checks at the start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from hashseal_core.errors import ConfigurationInvalid
+from hashseal_server import main
+from hashseal_server.main import operator
+from hashseal_server.settings import Settings
+
+Start = Callable[..., tuple[subprocess.Popen[str], str]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "HASHSEAL_DATA_DIR": str(tmp_path / "service")}
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    """Start `run` with options and wait until it answers; ended at the end of the test."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def run(*options: str) -> tuple[subprocess.Popen[str], str]:
+        port = free_port()
+        process = subprocess.Popen(
+            [*(sys.executable, "-m", "hashseal_server.cli", "run", "--port", str(port)), *options],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        begun.append(process)
+        url = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + 60
+        while time.monotonic() < until and process.poll() is None:
+            try:
+                if httpx2.get(f"{url}/readyz", timeout=5).status_code == 200:
+                    return process, url
+            except httpx2.HTTPError:
+                time.sleep(0.1)
+        raise AssertionError(f"did not start: {process.poll()}")
+
+    yield run
+    for process in begun:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=60)
+
+
+def operate(environment: dict[str, str], *words: str) -> dict[str, str]:
+    """One of the operator's commands."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hashseal_server.cli", *words, "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(done.stdout))
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in found]
+
+
+@pytest.fixture
+def access(environment: dict[str, str]) -> dict[str, str]:
+    operate(environment, "init")
+    account = operate(environment, "account", "create", "Test Organisation")["id"]
+    operate(environment, "order", "record", "--account", account, "--calls", "20000")
+    seal = operate(
+        environment, "seal", "create", "--account", account, "--name", "Test Seal",
+        "--organisation", "Test Organisation", "--organisation-identifier", "NTRCH-1",
+        "--country", "CH", "--algorithm", "RSA-3072",
+    )  # fmt: skip
+    token = operate(environment, "token", "create", "--account", account)
+    return {"token": token["token"], "seal": seal["id"]}
+
+
+def sign(url: str, access: dict[str, str], key: str, size: int = 1) -> int | None:
+    """The status of one call; None when the connection was refused before it was accepted."""
+    hashes = [f"{n:042d}8=" for n in range(1, size + 1)]
+    headers = {"authorization": f"Bearer {access['token']}", "idempotency-key": key}
+    try:
+        answer = httpx2.post(
+            f"{url}/v1/documents/sign",
+            json={"seal_id": access["seal"], "level": "B-B", "hashes": hashes},
+            headers=headers,
+            timeout=60,
+        )
+    except httpx2.ConnectError:
+        return None
+    return answer.status_code
+
+
+def test_workers_are_started_again_and_end_in_order(start: Start, access) -> None:
+    process, url = start("--workers", "2")
+    first = children(process)
+    assert len(first) == 2
+    assert sign(url, access, "before") == 200
+    os.kill(first[0], signal.SIGKILL)
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        now = children(process)
+        if len(now) == 2 and first[0] not in now:
+            break
+        time.sleep(0.1)
+    assert len(children(process)) == 2
+    assert first[1] in children(process)
+    assert sign(url, access, "after") == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    for pid in (*first, *now):
+        assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_every_accepted_call_is_answered_when_the_end_is_ordered(
+    start: Start, access, environment, workers: str
+) -> None:
+    process, url = start("--workers", workers)
+    with ThreadPoolExecutor(24) as pool:
+        calls = [pool.submit(sign, url, access, f"drain-{n}", 40) for n in range(24)]
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        statuses = [call.result() for call in calls]
+    assert process.wait(60) == 0
+    assert set(statuses) <= {200, None}
+    assert statuses.count(200) > 0
+    usage = operate(environment, "audit", "verify")
+    assert usage["intact"] is True
+
+    async def signed() -> int:
+        settings = Settings(data_dir=Path(environment["HASHSEAL_DATA_DIR"]))
+        async with operator(settings) as opened, opened.database.read() as connection:
+            return int(await connection.scalar(text("SELECT count(*) FROM idempotency_answer")))
+
+    assert asyncio.run(signed()) == statuses.count(200)
+
+
+def test_a_process_does_only_what_its_role_says(start: Start, access) -> None:
+    _, url = start("--role", "status")
+    assert httpx2.get(f"{url}/crl/issuing.crl").status_code == 200
+    assert sign(url, access, "no") == 404
+    assert httpx2.post(f"{url}/tsa", content=b"x").status_code == 404
+    _, url = start("--role", "api", "--role", "worker")
+    assert sign(url, access, "yes") == 200
+    assert httpx2.get(f"{url}/crl/issuing.crl").status_code == 404
+
+
+def test_a_port_that_is_taken_is_told(environment, access) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "hashseal_server.cli", "run", "--workers", "2"),
+                *("--port", str(taken.getsockname()[1])),
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "cannot listen" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_clock_and_the_chain_are_looked_at_before_serving(service, monkeypatch) -> None:
+    async def scenario(api) -> None:
+        await api.sign("one")
+        assert await api.operator.check() == []
+        real = main.now
+        with monkeypatch.context() as behind:
+            behind.setattr(main, "now", lambda: real() - timedelta(hours=1))
+            with pytest.raises(ConfigurationInvalid, match="clock"):
+                await api.operator.check()
+        with monkeypatch.context() as later:
+            later.setattr(main, "now", lambda: real() + timedelta(minutes=5))
+            (finding,) = await api.operator.check()
+            assert "checkpoint" in finding
+            await api.operator.audit.sequence()
+            assert await api.operator.check() == []
+        with monkeypatch.context() as years_later:
+            years_later.setattr(main, "now", lambda: real() + timedelta(days=40 * 365))
+            with pytest.raises(ConfigurationInvalid, match="unit"):
+                await api.operator.check()
+
+    service(scenario)
