@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LEVEL ?= B-LT
 
-.PHONY: environment sign check test faults corpus reference lock
+.PHONY: environment sign check test faults bench corpus reference lock
 
 environment:
 	@$(PYTHON) tools/bootstrap.py
@@ -28,6 +28,11 @@ test: environment
 faults: environment
 	@$(BIN)/python tools/judges.py
 	HASHSEAL_FAULT_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest -q -s tests/faults
+
+# What is measured against its limit, in one table; about ten minutes.
+bench: environment
+	@$(BIN)/python tools/judges.py
+	@$(BIN)/python bench/run.py all $(TABLE)
 
 corpus: environment
 	@$(BIN)/python tools/corpus.py $(CORPUS)

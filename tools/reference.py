@@ -101,13 +101,22 @@ def problems() -> str:
     )
 
 
+def default(made: object, value: object) -> str:
+    """The default of a setting."""
+    if made is not None or value is None:
+        return "none"
+    if isinstance(value, frozenset):
+        return ", ".join(f"`{one}`" for one in sorted(value))
+    return f"`{value}`"
+
+
 def settings() -> str:
     """Every setting of the service."""
     rows = (
         (
             f"`{name}`",
             f"`{PREFIX}{name.upper()}`",
-            "none" if field.default_factory or field.default is None else f"`{field.default}`",
+            default(field.default_factory, field.default),
             field.description or "",
         )
         for name, field in Settings.model_fields.items()

@@ -230,14 +230,17 @@ class RateLimited(Unavailable):
 
     Args:
         detail: what is wrong.
+        field: as for every error.
         limit: requests a minute.
         seconds: when to try again.
     """
 
     code = "rate-limited"
 
-    def __init__(self, detail: str, *, limit: int = 0, seconds: int = 60) -> None:
-        super().__init__(detail)
+    def __init__(
+        self, detail: str, *, field: str | None = None, limit: int = 0, seconds: int = 60
+    ) -> None:
+        super().__init__(detail, field=field)
         self.limit = limit
         self.seconds = seconds
 

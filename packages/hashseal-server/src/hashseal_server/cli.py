@@ -150,6 +150,7 @@ def check_config(as_json: Json = False) -> None:
     settings = load()
     unknown = unknown_variables(os.environ)
     shown = {**settings.model_dump(mode="json"), "unknown_variables": unknown}
+    shown["roles"] = sorted(settings.roles)
     if settings.database_url is not None:
         shown["database_url"] = make_url(settings.database_url).render_as_string()
     _show(shown, as_json=as_json)

@@ -104,14 +104,14 @@ async def replica(settings: Settings) -> AsyncIterator[tuple[Operator, httpx2.As
 
 
 @pytest.fixture
-def changes() -> dict[str, Any]:
+def other_settings() -> dict[str, Any]:
     """Settings that a test wants otherwise; a test parametrises it."""
     return {}
 
 
 @pytest.fixture
 def service(
-    tmp_path: Path, database_url: str | None, changes: dict[str, Any]
+    tmp_path: Path, database_url: str | None, other_settings: dict[str, Any]
 ) -> Callable[[Callable[[Api], Awaitable[None]]], None]:
     """Run an asynchronous scenario against a fresh service."""
 
@@ -120,7 +120,7 @@ def service(
             data_dir=tmp_path / "service",
             database_url=database_url,
             public_url="http://pki.example.com",
-            **changes,
+            **other_settings,
         )
         async with operator(settings) as opened:
             await opened.initialise()

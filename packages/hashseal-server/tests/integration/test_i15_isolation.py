@@ -113,7 +113,7 @@ def test_ids_cannot_be_guessed(service) -> None:
     service(scenario)
 
 
-@pytest.mark.parametrize("changes", [{"requests_per_minute": 0}])
+@pytest.mark.parametrize("other_settings", [{"requests_per_minute": 0}])
 def test_one_account_s_flood_does_not_hold_up_the_others(service) -> None:
     async def scenario(api) -> None:
         theirs = await another(api)

@@ -14,7 +14,7 @@ from hashseal_server.infra.rates import Rates
 LIMIT = 40
 
 
-@pytest.mark.parametrize("changes", [{"requests_per_minute": LIMIT}])
+@pytest.mark.parametrize("other_settings", [{"requests_per_minute": LIMIT}])
 def test_three_replicas_share_one_limit(replicas) -> None:
     async def scenario(apis) -> None:
         answers = await asyncio.gather(*(apis[n % 3].get("/v1/seals") for n in range(3 * LIMIT)))

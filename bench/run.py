@@ -1,0 +1,54 @@
+"""Print one table of what is measured against its limit; with a file name, also as Markdown.
+
+python bench/run.py [service|documents|all] [table.md]
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "judging"))
+
+import documents
+import service
+from table import HEAD, Row, line, markdown
+
+
+def machine() -> str:
+    """What it ran on."""
+    text = Path("/proc/cpuinfo").read_text()
+    model = text.partition("model name")[2].partition(":")[2].partition("\n")[0].strip()
+    return (
+        f"{os.cpu_count()} cores, {model or platform.machine()}, Python {platform.python_version()}"
+    )
+
+
+def rows(what: str) -> Iterator[Row]:
+    """Everything that was asked for, as it is measured."""
+    if what in {"documents", "all"}:
+        yield from documents.rows()
+    if what in {"service", "all"}:
+        for database in ("PostgreSQL", "SQLite"):
+            yield from service.signing(database)
+            yield service.group_commit(database)
+
+
+def main() -> None:
+    """Measure and print."""
+    what = sys.argv[1] if len(sys.argv) > 1 else "all"
+    print(machine())
+    print(HEAD, flush=True)
+    made = []
+    for row in rows(what):
+        made.append(row)
+        print(line(row), flush=True)
+    if len(sys.argv) > 2:
+        Path(sys.argv[2]).write_text(f"{machine()}\n\n{markdown(made)}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
