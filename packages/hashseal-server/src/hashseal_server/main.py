@@ -128,7 +128,8 @@ class Operator:
     async def app(self, log: FilteringBoundLogger | None = None) -> Observed:
         """The ASGI application; without `log` only errors are logged, as text."""
         timestamps, seals = await self.timestamps(), await self.seals()
-        signing_store = SigningStore(self.database)
+        figures = Figures()
+        signing_store = SigningStore(self.database, committed=figures.committed)
         signing = SigningService(
             records=signing_store,
             seals=seals,
@@ -149,7 +150,8 @@ class Operator:
                 keystore=self.keystore,
                 database=self.database,
                 log=log or logger("text", "error"),
-                figures=Figures(),
+                figures=figures,
+                audit=self.audit,
                 admission=Admission(),
                 rates=Rates(self.database, self.settings.requests_per_minute, now),
                 roles=frozenset(self.settings.roles),

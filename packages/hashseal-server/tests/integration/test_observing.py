@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_each_request_is_one_line_without_anything_secret(service) -> None:
@@ -95,5 +100,26 @@ def test_the_api_is_described_to_people(service) -> None:
             assert f"id='{name}'" in answer.text
         for row in described["x-problem-codes"]:
             assert f"<code>{row['code']}</code>" in answer.text
+
+    service(scenario)
+
+
+def test_the_dashboard_asks_for_figures_that_are_there(service) -> None:
+    async def scenario(api) -> None:
+        await asyncio.gather(*(api.sign(f"{n}") for n in range(12)))
+        text = (await api.http.get("/metrics")).text
+        names = set(re.findall(r"^(hashseal_\w+?)(?:\{| )", text, re.MULTILINE))
+        labels = set(re.findall(r'[{,](\w+)="', text))
+        dashboard = json.loads((ROOT / "deploy/grafana/hashseal.json").read_text())
+        asked = [t["expr"] for panel in dashboard["panels"] for t in panel["targets"]]
+        for expression in asked:
+            assert set(re.findall(r"hashseal_\w+", expression)) <= names, expression
+            used = re.findall(r"by \(([\w, ]+)\)", expression)
+            assert {one.strip() for part in used for one in part.split(",")} <= labels
+        assert 'hashseal_calls{state="waiting"} 0.0' in text
+        recorded = float(re.findall(r"hashseal_commit_group_size_sum (.*)", text)[0])
+        commits = float(re.findall(r"hashseal_commit_group_size_count (.*)", text)[0])
+        assert recorded == 12
+        assert commits < 12  # calls at the same time share commits
 
     service(scenario)

@@ -6,7 +6,7 @@ Promises I1, I2, I3, I11 and I14 are kept here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, Row, String, Table, select
@@ -67,8 +67,15 @@ class _Poisoned(Exception):
 class SigningStore:
     """Rows in, values out; every read takes the account."""
 
-    def __init__(self, database: Database, *, group_limit: int = 128) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        group_limit: int = 128,
+        committed: Callable[[int], None] = lambda _calls: None,
+    ) -> None:
         self._database = database
+        self._committed = committed
         self._group: Group[Pending, bytes] = Group(self._commit_group, limit=group_limit)
 
     async def look_up(self, request: RequestIdentity, calls: int) -> bytes | None:
@@ -147,6 +154,7 @@ class SigningStore:
                 raise
             return await self._resolve(group, settlement)
         passing("committed")
+        self._committed(len(settlement.granted))
         return settlement.outcomes
 
     async def _resolve(

@@ -22,6 +22,7 @@ from hashseal_server.accounts.model import Order, Principal
 from hashseal_server.accounts.quota import UNIT_PRICE
 from hashseal_server.accounts.service import Accounts
 from hashseal_server.accounts.store import AccountStore
+from hashseal_server.audit import AuditLog
 from hashseal_server.infra.admission import Admission
 from hashseal_server.infra.commit import RequestIdentity
 from hashseal_server.infra.db import Database
@@ -61,6 +62,7 @@ class Parts:
     database: Database
     log: FilteringBoundLogger
     figures: Figures
+    audit: AuditLog
     admission: Admission
     rates: Rates
     roles: frozenset[str] = ROLES
@@ -262,6 +264,9 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
     async def metrics() -> Response[bytes]:
         for what, at in await parts.authority.ends():
             parts.figures.ends(what, at.timestamp())
+        _, waiting = await parts.audit.ends()
+        late = (datetime.now(UTC) - waiting).total_seconds() if waiting else 0.0
+        parts.figures.audit_waits(max(0.0, late))
         parts.figures.load(parts.admission.running, parts.admission.waiting)
         return Response(parts.figures.render(), media_type="text/plain; version=0.0.4")
 

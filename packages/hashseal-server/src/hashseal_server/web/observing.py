@@ -20,6 +20,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_GROUPS = (1, 2, 4, 8, 16, 32, 64, 128)
 _UNKNOWN = "(none)"
 _INTERNAL = 500
 LEVELS = {"info": 20, "error": 40}
@@ -78,6 +79,17 @@ class Figures:
         self._calls = Gauge(
             "hashseal_calls", "Calls under way and waiting", ("state",), registry=self.registry
         )
+        self._groups = Histogram(
+            "hashseal_commit_group_size",
+            "Calls recorded by one transaction",
+            registry=self.registry,
+            buckets=_GROUPS,
+        )
+        self._audit = Gauge(
+            "hashseal_audit_waiting_seconds",
+            "Age of the oldest audit record that is not chained",
+            registry=self.registry,
+        )
         self._expiry = Gauge(
             "hashseal_expiry_timestamp_seconds",
             "When a certificate or list ends, Unix time",
@@ -93,6 +105,14 @@ class Figures:
     def ends(self, what: str, at: float) -> None:
         """A certificate or list that ends at this Unix time."""
         self._expiry.labels(what).set(at)
+
+    def committed(self, calls: int) -> None:
+        """One transaction has recorded this many calls."""
+        self._groups.observe(calls)
+
+    def audit_waits(self, seconds: float) -> None:
+        """How long the oldest audit record has waited to be chained, now."""
+        self._audit.set(seconds)
 
     def load(self, running: int, waiting: int) -> None:
         """Calls under way and calls that wait, now."""
