@@ -32,6 +32,7 @@ def rows(what: str) -> Iterator[Row]:
     if what in {"documents", "all"}:
         yield from documents.rows()
     if what in {"service", "all"}:
+        yield from service.builders()
         for database in ("PostgreSQL", "SQLite"):
             yield from service.signing(database)
             yield service.group_commit(database)
