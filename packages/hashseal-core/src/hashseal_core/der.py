@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from hashseal_core.errors import DerInvalid
 
@@ -48,6 +49,7 @@ def octet_string(content: bytes) -> bytes:
     return encode(OCTET_STRING, content)
 
 
+@lru_cache(maxsize=1024)
 def oid(dotted: str) -> bytes:
     """OBJECT IDENTIFIER."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
@@ -63,9 +65,14 @@ def oid(dotted: str) -> bytes:
 def generalized_time(at: datetime) -> bytes:
     """GeneralizedTime in UTC, with milliseconds if there are any (RFC 3161, 2.4.2)."""
     moment = at.astimezone(UTC)
-    text = moment.strftime("%Y%m%d%H%M%S")
-    fraction = f".{moment.microsecond // 1000:03d}".rstrip("0").rstrip(".")
-    return encode(GENERALIZED_TIME, f"{text}{fraction}Z".encode())
+    # strftime takes longer, and writes a year before 1000 in fewer than four digits.
+    text = (
+        f"{moment.year:04d}{moment.month:02d}{moment.day:02d}"
+        f"{moment.hour:02d}{moment.minute:02d}{moment.second:02d}"
+    )
+    if milliseconds := moment.microsecond // 1000:
+        text += f".{milliseconds:03d}".rstrip("0")
+    return encode(GENERALIZED_TIME, f"{text}Z".encode())
 
 
 @dataclass(frozen=True, slots=True)

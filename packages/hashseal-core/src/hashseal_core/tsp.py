@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -113,19 +114,27 @@ def parse_request(request_der: bytes) -> TimestampRequest:
     return TimestampRequest(digest, nonce, wanted, policy)
 
 
+@lru_cache(maxsize=64)
+def _front(policy: str) -> bytes:
+    return der.integer(1) + der.oid(policy)
+
+
+@lru_cache(maxsize=64)
+def _accuracy(milliseconds: int) -> bytes:
+    seconds, millis = divmod(milliseconds, 1000)
+    return der.sequence(
+        der.integer(seconds) if seconds else b"", der.integer(millis, 0x80) if millis else b""
+    )
+
+
 def tst_info(content: TokenContent) -> bytes:
     """TSTInfo, DER (RFC 3161, 2.4.2); the accuracy is written in seconds and milliseconds."""
-    seconds, millis = divmod(content.accuracy_ms, 1000)
-    accuracy = (der.integer(seconds) if seconds else b"") + (
-        der.integer(millis, 0x80) if millis else b""
-    )
     return der.sequence(
-        der.integer(1),
-        der.oid(content.policy),
+        _front(content.policy),
         _imprint(content.digest),
         der.integer(content.serial),
         der.generalized_time(content.generated_at),
-        der.sequence(accuracy),
+        _accuracy(content.accuracy_ms),
         der.integer(content.nonce) if content.nonce is not None else b"",
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from hashseal_core import der
 from hashseal_core.algorithms import DigestAlgorithm, SignatureAlgorithm, SignatureScheme
 from hashseal_core.errors import UnsupportedAlgorithm, WeakAlgorithm
@@ -23,11 +25,13 @@ _WITH_DIGEST = {
 _OIDS = {algorithm: oid for oid, algorithm in _WITH_DIGEST.items()}
 
 
+@cache
 def digest_identifier(algorithm: DigestAlgorithm) -> bytes:
     """DER, parameters absent (RFC 5754, 2)."""
     return der.sequence(der.oid(algorithm.oid))
 
 
+@cache
 def signature_identifier(algorithm: SignatureAlgorithm) -> bytes:
     """DER of what stands in the SignerInfo and in certificates."""
     if algorithm.scheme is SignatureScheme.RSA_PSS:

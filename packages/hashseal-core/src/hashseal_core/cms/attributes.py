@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from hashseal_core import der
 from hashseal_core.algorithms import Digest
@@ -17,9 +18,10 @@ SIGNATURE_TIMESTAMP = "1.2.840.113549.1.9.16.2.14"
 
 def attribute(kind: str, value: bytes) -> bytes:
     """An Attribute with one value."""
-    return der.sequence(der.oid(kind), der.set_of([value]))
+    return der.sequence(der.oid(kind), der.encode(der.SET, value))
 
 
+@lru_cache(maxsize=256)
 def issuer_and_serial(certificate_der: bytes) -> tuple[bytes, bytes]:
     """DER of issuer name and serial number of a certificate, as they stand in it.
 
@@ -33,14 +35,20 @@ def issuer_and_serial(certificate_der: bytes) -> tuple[bytes, bytes]:
     return body.take(der.SEQUENCE).raw, serial
 
 
+@lru_cache(maxsize=256)
 def signing_certificate_v2(certificate_der: bytes) -> bytes:
-    """SigningCertificateV2 with one ESSCertIDv2 over SHA-256, issuerSerial included (RFC 5035)."""
+    """The attribute with one ESSCertIDv2 over SHA-256, issuerSerial included (RFC 5035)."""
     issuer, serial = issuer_and_serial(certificate_der)
     names = der.sequence(der.encode(0xA4, issuer))
     ess = der.sequence(
         der.octet_string(hashlib.sha256(certificate_der).digest()), der.sequence(names, serial)
     )
-    return der.sequence(der.sequence(ess))
+    return attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(ess)))
+
+
+@lru_cache(maxsize=8)
+def _content_type(oid: str) -> bytes:
+    return attribute(CONTENT_TYPE, der.oid(oid))
 
 
 def signed_attributes(
@@ -56,8 +64,8 @@ def signed_attributes(
     """
     return der.set_of(
         [
-            attribute(CONTENT_TYPE, der.oid(content_type)),
+            _content_type(content_type),
             attribute(MESSAGE_DIGEST, der.octet_string(digest.value)),
-            attribute(SIGNING_CERTIFICATE_V2, signing_certificate_v2(signing_certificate_der)),
+            signing_certificate_v2(signing_certificate_der),
         ]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from hashseal_core import der
 from hashseal_core.algorithms import (
@@ -91,8 +92,6 @@ def assemble(
     Raises:
         DerInvalid: the first certificate is not a certificate.
     """
-    issuer, serial = issuer_and_serial(certificates[0])
-    digest = digest_identifier(signature_algorithm.digest)
     encapsulated = der.oid(content_type)
     if content is not None:
         encapsulated += der.encode(0xA0, der.octet_string(content))
@@ -100,22 +99,38 @@ def assemble(
     if timestamp_token is not None:
         unsigned = der.set_of([attribute(SIGNATURE_TIMESTAMP, timestamp_token)], 0xA1)
     signer = der.sequence(
-        der.integer(1),
-        der.sequence(issuer, serial),
-        digest,
-        der.only(signed_attributes_der, der.SET).retag(0xA0),
+        _signer_front(certificates[0], signature_algorithm.digest),
+        b"\xa0" + signed_attributes_der[1:],  # [0] IMPLICIT
         signature_identifier(signature_algorithm),
         der.octet_string(signature_value),
         unsigned,
     )
     signed_data = der.sequence(
-        der.integer(1 if content_type == CONTENT_DATA else 3),
-        der.set_of([digest]),
+        _front(content_type == CONTENT_DATA, signature_algorithm.digest),
         der.sequence(encapsulated),
-        der.set_of(certificates, 0xA0) if embed_certificates else b"",
-        der.set_of([signer]),
+        _bag(tuple(certificates)) if embed_certificates else b"",
+        der.encode(der.SET, signer),
     )
     return der.sequence(der.oid(_SIGNED_DATA), der.encode(0xA0, signed_data))
+
+
+# The parts that are the same in every signature of a certificate are encoded once.
+
+
+@lru_cache(maxsize=256)
+def _signer_front(certificate: bytes, algorithm: DigestAlgorithm) -> bytes:
+    identifier = der.sequence(*issuer_and_serial(certificate))
+    return der.integer(1) + identifier + digest_identifier(algorithm)
+
+
+@cache
+def _front(plain: bool, algorithm: DigestAlgorithm) -> bytes:  # noqa: FBT001
+    return der.integer(1 if plain else 3) + der.set_of([digest_identifier(algorithm)])
+
+
+@lru_cache(maxsize=256)
+def _bag(certificates: tuple[bytes, ...]) -> bytes:
+    return der.set_of(certificates, 0xA0)
 
 
 def strip_padding(contents: bytes) -> bytes:
