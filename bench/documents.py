@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import shutil
@@ -69,7 +70,9 @@ def theirs(source: Path, target: Path) -> None:
         signers.PdfSignatureMetadata(field_name="Signature1", md_algorithm="sha256"),
         signer=signers.ExternalSigner(signing_cert=None, cert_registry=None, signature_value=8192),  # type: ignore[arg-type]
     )
-    digest, _, output = signer.digest_doc_for_signing(writer, bytes_reserved=16384)
+    digest, _, output = asyncio.run(
+        signer.async_digest_doc_for_signing(writer, bytes_reserved=16384)
+    )
     digest.fill_with_cms(output, CMS)
     target.write_bytes(output.getvalue())
 

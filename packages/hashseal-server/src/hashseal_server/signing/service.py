@@ -40,6 +40,7 @@ from hashseal_server.seals.model import Seal
 from hashseal_server.signing.model import Call, FollowUp, MadeSignature, Record
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
+_ASSESSED = 1_000
 
 
 class SigningRecords(Protocol):
@@ -102,6 +103,9 @@ class SigningService:
         self._timestamps = timestamps
         self._evidence = evidence_source
         self._now = now
+        self._assessed: dict[
+            tuple[bytes, ...], tuple[list[ValidationMaterial], protocol.Validation]
+        ] = {}
 
     async def sign(
         self, caller: Principal, asked: protocol.SignDocuments, request: RequestIdentity
@@ -237,8 +241,20 @@ class SigningService:
         return await self._complete([seal.chain[0], self._timestamps.tsu_certificate])
 
     async def _complete(self, leaves: list[bytes]) -> protocol.Validation:
+        """What is complete for the same material stays so until its end: it is assessed once."""
         materials = [await self._evidence.material_for(leaf) for leaf in leaves]
-        material = evidence.merge(*materials)
+        known = self._assessed.get(tuple(leaves))
+        if known is not None:
+            same = all(old is new for old, new in zip(known[0], materials, strict=True))
+            if same and self._now() < known[1].valid_until:
+                return known[1]
+        validation = self._assess(leaves, evidence.merge(*materials))
+        if len(self._assessed) >= _ASSESSED:
+            self._assessed.clear()
+        self._assessed[tuple(leaves)] = materials, validation
+        return validation
+
+    def _assess(self, leaves: list[bytes], material: ValidationMaterial) -> protocol.Validation:
         try:
             valid_until = evidence.require_complete(leaves, material, at=self._now())
         except EvidenceInvalid as error:
