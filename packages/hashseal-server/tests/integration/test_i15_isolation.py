@@ -143,7 +143,7 @@ def test_one_account_s_flood_does_not_hold_up_the_others(service) -> None:
         # The flood was cut at what one account may have waiting; the rest of it was refused.
         assert finished.count("flood 503") > 0
         accepted = finished.count("flood 200")
-        assert accepted > 100
+        assert accepted > 90
         # The others did not wait until the flood had been worked off.
         assert ahead < accepted * 0.8
 

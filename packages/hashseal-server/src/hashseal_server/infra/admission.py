@@ -27,8 +27,8 @@ class Admission:
         *,
         running: int = 64,
         running_each: int = 48,
-        waiting: int = 256,
-        waiting_each: int = 192,
+        waiting: int = 96,
+        waiting_each: int = 64,
     ) -> None:
         self._places = running
         self._places_each = running_each
