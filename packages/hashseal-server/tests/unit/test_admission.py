@@ -93,3 +93,24 @@ def test_no_place_is_lost_when_callers_go_away(seed: int) -> None:
             assert admission.running == 1
 
     asyncio.run(scenario())
+
+
+def test_a_refused_owner_leaves_nothing_behind() -> None:
+    async def scenario() -> None:
+        admission = Admission(running=1, running_each=1, waiting=1, waiting_each=1)
+        go_on = asyncio.Event()
+
+        async def call(owner: str) -> None:
+            async with admission.admitted(owner):
+                await go_on.wait()
+
+        first, second = asyncio.create_task(call("a")), asyncio.create_task(call("b"))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await call("c")
+        go_on.set()
+        await asyncio.gather(first, second)
+        await call("c")
+        assert (admission.running, admission.waiting) == (0, 0)
+
+    asyncio.run(scenario())

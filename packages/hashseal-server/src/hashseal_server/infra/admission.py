@@ -65,9 +65,10 @@ class Admission:
         if owner not in self._queues and self._fits(owner):
             self._running[owner] += 1
             return
-        queue = self._queues.setdefault(owner, deque())
-        if self.waiting >= self._waiting_limit or len(queue) >= self._waiting_each:
+        queued = len(self._queues.get(owner, ()))
+        if self.waiting >= self._waiting_limit or queued >= self._waiting_each:
             raise Overloaded("too many calls wait already")
+        queue = self._queues.setdefault(owner, deque())
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(place)
         try:
