@@ -114,3 +114,29 @@ def test_a_refused_owner_leaves_nothing_behind() -> None:
         assert (admission.running, admission.waiting) == (0, 0)
 
     asyncio.run(scenario())
+
+
+def test_a_place_is_not_given_to_a_caller_who_has_just_gone() -> None:
+    async def scenario() -> None:
+        admission = Admission(running=1, running_each=1, waiting=4, waiting_each=4)
+        go_on = asyncio.Event()
+
+        async def call() -> None:
+            async with admission.admitted("a"):
+                await go_on.wait()
+
+        calls = [asyncio.create_task(call()) for _ in range(3)]
+        await asyncio.sleep(0)
+        calls[1].cancel()
+        calls[0].cancel()  # its place becomes free before the other knows that it is gone
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (admission.running, admission.waiting) == (1, 0)
+        go_on.set()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(one).__name__ for one in outcomes] == [
+            "CancelledError", "CancelledError", "NoneType",
+        ]  # fmt: skip
+        assert (admission.running, admission.waiting) == (0, 0)
+
+    asyncio.run(scenario())

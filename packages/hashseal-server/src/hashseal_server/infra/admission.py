@@ -74,11 +74,10 @@ class Admission:
         try:
             await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._leave(owner)
+            if place.cancelled():
+                self._forget(owner, place)
             else:
-                queue.remove(place)
-                self._tidy(owner)
+                self._leave(owner)  # it was given a place just now
             raise
 
     def _fits(self, owner: str) -> bool:
@@ -88,16 +87,22 @@ class Admission:
         self._running[owner] -= 1
         if not self._running[owner]:
             del self._running[owner]
-        while (
-            following := next((one for one in self._queues if self._fits(one)), None)
-        ) is not None:
-            queue = self._queues.pop(following)
+        self._give()
+
+    def _give(self) -> None:
+        """Give free places to those who wait, one queue after the other."""
+        while owner := next((one for one in self._queues if self._fits(one)), None):
+            queue = self._queues.pop(owner)
             place = queue.popleft()
             if queue:
-                self._queues[following] = queue  # to the end: it is the others' turn
-            self._running[following] += 1
-            place.set_result(None)
+                self._queues[owner] = queue  # to the end: it is the others' turn
+            if not place.done():  # else its caller has gone, and does not know it yet
+                self._running[owner] += 1
+                place.set_result(None)
 
-    def _tidy(self, owner: str) -> None:
-        if not self._queues.get(owner, True):
-            del self._queues[owner]
+    def _forget(self, owner: str, place: asyncio.Future[None]) -> None:
+        queue = self._queues.get(owner, deque())
+        if place in queue:
+            queue.remove(place)
+            if not queue:
+                del self._queues[owner]
