@@ -127,8 +127,8 @@ def test_a_place_is_not_given_to_a_caller_who_has_just_gone() -> None:
 
         calls = [asyncio.create_task(call()) for _ in range(3)]
         await asyncio.sleep(0)
-        calls[1].cancel()
         calls[0].cancel()  # its place becomes free before the other knows that it is gone
+        calls[1].cancel()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert (admission.running, admission.waiting) == (1, 0)

@@ -75,7 +75,9 @@ class Supervisor:
         for child, started in list(self._children):
             if child.poll() is not None:
                 self._children.remove((child, started))
-                self._failures = self._failures + 1 if now - started < _QUICK else 0
+                self._failures += now - started < _QUICK
+        if self._children and all(now - started >= _QUICK for _, started in self._children):
+            self._failures = 0
         while len(self._children) < self._count and not self._ending:
             if self._failures:
                 time.sleep(min(2.0, 0.2 * self._failures))
