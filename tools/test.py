@@ -23,7 +23,7 @@ GATES: Mapping[str, int] = {
 }
 """Distribution to the branch coverage that it must reach, in percent."""
 
-LONGEST = 1500
+LONGEST = 3000
 """Seconds after which a run is ended; each test has a limit of its own (`timeout`)."""
 CLOSING = re.compile(r"\d+ (passed|failed|error|errors|skipped)\b.* in [\d.]+s")
 
