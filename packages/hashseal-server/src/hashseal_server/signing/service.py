@@ -127,7 +127,11 @@ class SigningService:
         now = self._now()
         call_id = secrets.token_hex(16)
         made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
-        validation = await self._validation_of(seal, level)
+        try:
+            validation = await self._validation_of(seal, level)
+        except EvidenceUnavailable:
+            await self._usable(caller.account_id, asked.seal_id)  # revoked meanwhile: say that
+            raise
         passing("signed")
         call = Call(
             id=call_id,
