@@ -42,8 +42,6 @@ from hashseal_server.web.problems import on_error, request_id
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 _PAGE = 100
-ROLES = frozenset({"api", "tsa", "status", "worker"})
-"""What a process may be: signing API, RFC 3161, OCSP and lists, background work."""
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -65,7 +63,7 @@ class Parts:
     audit: AuditLog
     admission: Admission
     rates: Rates
-    roles: frozenset[str] = ROLES
+    roles: frozenset[str]
 
 
 def application(parts: Parts) -> Observed:
