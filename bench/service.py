@@ -222,7 +222,7 @@ def builders() -> Iterator[Row]:
         .not_valid_after(now + timedelta(days=1))
     )  # fmt: skip
     certificate = built.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-    chain = [certificate] * 3
+    chain = (certificate,) * 3
     digest = Digest(DigestAlgorithm.SHA256, bytes(range(32)))
     algorithm = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
     value = bytes(71)

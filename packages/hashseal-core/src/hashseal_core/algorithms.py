@@ -20,10 +20,12 @@ class DigestAlgorithm(StrEnum):
     SHA384 = "SHA-384"
     SHA512 = "SHA-512"
 
+    __hash__ = str.__hash__  # that of an enumeration is many times slower, and these are keys
+
     @property
     def size(self) -> int:
         """Length of a digest in octets."""
-        return {"SHA-256": 32, "SHA-384": 48, "SHA-512": 64}[self.value]
+        return _SIZES[self]
 
     @property
     def hashlib_name(self) -> str:
@@ -35,6 +37,9 @@ class DigestAlgorithm(StrEnum):
         """Dotted object identifier (RFC 5754)."""
         arc = {"SHA-256": 1, "SHA-384": 2, "SHA-512": 3}[self.value]
         return f"2.16.840.1.101.3.4.2.{arc}"
+
+
+_SIZES: Mapping[str, int] = {"SHA-256": 32, "SHA-384": 48, "SHA-512": 64}
 
 
 class KeyAlgorithm(StrEnum):
@@ -59,6 +64,8 @@ class SignatureScheme(StrEnum):
     ECDSA = "ECDSA"
     RSA_PKCS1 = "RSA-PKCS1"
     RSA_PSS = "RSA-PSS"
+
+    __hash__ = str.__hash__
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,7 @@ class Digest:
     value: bytes
 
     def __post_init__(self) -> None:
-        if len(self.value) != self.algorithm.size:
+        if len(self.value) != _SIZES[self.algorithm]:
             raise HashLength(
                 f"{self.algorithm} has {self.algorithm.size} octets, not {len(self.value)}",
                 field="hashes",

@@ -115,8 +115,10 @@ def parse_request(request_der: bytes) -> TimestampRequest:
 
 
 @lru_cache(maxsize=64)
-def _front(policy: str) -> bytes:
-    return der.integer(1) + der.oid(policy)
+def _front(policy: str, algorithm: DigestAlgorithm) -> bytes:
+    """Everything of a TSTInfo before the digest; the imprint's length is that of its algorithm."""
+    imprint = _imprint(Digest(algorithm, b"\x01" * algorithm.size))
+    return der.integer(1) + der.oid(policy) + imprint[: -algorithm.size]
 
 
 @lru_cache(maxsize=64)
@@ -130,8 +132,8 @@ def _accuracy(milliseconds: int) -> bytes:
 def tst_info(content: TokenContent) -> bytes:
     """TSTInfo, DER (RFC 3161, 2.4.2); the accuracy is written in seconds and milliseconds."""
     return der.sequence(
-        _front(content.policy),
-        _imprint(content.digest),
+        _front(content.policy, content.digest.algorithm),
+        content.digest.value,
         der.integer(content.serial),
         der.generalized_time(content.generated_at),
         _accuracy(content.accuracy_ms),

@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 
 from hashseal_core import der
-from hashseal_core.algorithms import Digest
+from hashseal_core.algorithms import Digest, DigestAlgorithm
 
 CONTENT_DATA = "1.2.840.113549.1.7.1"
 CONTENT_TST_INFO = "1.2.840.113549.1.9.16.1.4"
@@ -46,9 +46,21 @@ def signing_certificate_v2(certificate_der: bytes) -> bytes:
     return attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(ess)))
 
 
-@lru_cache(maxsize=8)
-def _content_type(oid: str) -> bytes:
-    return attribute(CONTENT_TYPE, der.oid(oid))
+@lru_cache(maxsize=512)
+def _around(
+    algorithm: DigestAlgorithm, certificate_der: bytes, content_type: str
+) -> tuple[bytes, bytes]:
+    """What stands before and behind the digest: the same for every signature of a certificate."""
+    mark = b"\x01" * algorithm.size
+    whole = der.set_of(
+        [
+            attribute(CONTENT_TYPE, der.oid(content_type)),
+            attribute(MESSAGE_DIGEST, der.octet_string(mark)),
+            signing_certificate_v2(certificate_der),
+        ]
+    )
+    front, _, back = whole.partition(attribute(MESSAGE_DIGEST, der.octet_string(mark)))
+    return front + attribute(MESSAGE_DIGEST, der.octet_string(mark))[: -algorithm.size], back
 
 
 def signed_attributes(
@@ -57,15 +69,11 @@ def signed_attributes(
     """Encode the attributes that the signing key signs (RFC 5652 §5.4, EN 319 142-1).
 
     The result is the DER of a SET OF and is what gets hashed; SignerInfo later carries the same
-    content under an implicit tag. There is no signing-time: in a PDF the time is `/M`.
+    content under an implicit tag. There is no signing-time: in a PDF the time is `/M`. The order
+    of the SET OF (X.690, 11.6) does not depend on the digest: the attributes differ before it.
 
     Raises:
         DerInvalid: `signing_certificate_der` is not a certificate.
     """
-    return der.set_of(
-        [
-            _content_type(content_type),
-            attribute(MESSAGE_DIGEST, der.octet_string(digest.value)),
-            signing_certificate_v2(signing_certificate_der),
-        ]
-    )
+    front, back = _around(digest.algorithm, signing_certificate_der, content_type)
+    return front + digest.value + back

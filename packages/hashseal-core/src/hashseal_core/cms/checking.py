@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -30,6 +32,7 @@ _HASHES: dict[DigestAlgorithm, hashes.HashAlgorithm] = {
     DigestAlgorithm.SHA384: hashes.SHA384(),
     DigestAlgorithm.SHA512: hashes.SHA512(),
 }
+_ECDSA = {algorithm: ec.ECDSA(made) for algorithm, made in _HASHES.items()}
 _OURS = {CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_CERTIFICATE_V2}
 
 
@@ -38,6 +41,7 @@ def hash_of(algorithm: DigestAlgorithm) -> hashes.HashAlgorithm:
     return _HASHES[algorithm]
 
 
+@lru_cache(maxsize=1024)
 def public_key_of(spki_or_certificate_der: bytes) -> PublicKeyTypes:
     """The public key of a SubjectPublicKeyInfo or of a certificate.
 
@@ -70,7 +74,7 @@ def verify_signature_value(
     digest = _HASHES[algorithm.digest]
     try:
         if isinstance(key, ec.EllipticCurvePublicKey) and algorithm.scheme is SignatureScheme.ECDSA:
-            key.verify(signature_value, to_be_signed, ec.ECDSA(digest))
+            key.verify(signature_value, to_be_signed, _ECDSA[algorithm.digest])
             return
         if isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PKCS1:
             key.verify(signature_value, to_be_signed, padding.PKCS1v15(), digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from hashseal_core import der
 from hashseal_core.algorithms import (
@@ -26,13 +26,13 @@ from hashseal_core.cms.attributes import (
     MESSAGE_DIGEST,
     SIGNATURE_TIMESTAMP,
     SIGNING_CERTIFICATE_V2,
-    attribute,
     issuer_and_serial,
     signed_attributes,
 )
 from hashseal_core.errors import CmsInvalid
 
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
+_SIGNED_DATA_OID = der.oid(_SIGNED_DATA)
 _LONGEST = Digest(DigestAlgorithm.SHA512, b"\x01" * 64)
 _SIGNATURE_OCTETS = {
     KeyAlgorithm.P256: 72,
@@ -92,45 +92,59 @@ def assemble(
     Raises:
         DerInvalid: the first certificate is not a certificate.
     """
-    encapsulated = der.oid(content_type)
+    frame = _frame(signature_algorithm, content_type, tuple(certificates), embed_certificates)
+    encapsulated = frame.content_type
     if content is not None:
         encapsulated += der.encode(0xA0, der.octet_string(content))
     unsigned = b""
     if timestamp_token is not None:
-        unsigned = der.set_of([attribute(SIGNATURE_TIMESTAMP, timestamp_token)], 0xA1)
+        values = der.encode(der.SET, timestamp_token)
+        unsigned = der.encode(0xA1, der.sequence(der.oid(SIGNATURE_TIMESTAMP), values))
     signer = der.sequence(
-        _signer_front(certificates[0], signature_algorithm.digest),
-        b"\xa0" + signed_attributes_der[1:],  # [0] IMPLICIT
-        signature_identifier(signature_algorithm),
+        frame.signer,
+        b"\xa0",  # [0] IMPLICIT
+        signed_attributes_der[1:],
+        frame.signature_algorithm,
         der.octet_string(signature_value),
         unsigned,
     )
     signed_data = der.sequence(
-        _front(content_type == CONTENT_DATA, signature_algorithm.digest),
+        frame.front,
         der.sequence(encapsulated),
-        _bag(tuple(certificates)) if embed_certificates else b"",
+        frame.certificates,
         der.encode(der.SET, signer),
     )
-    return der.sequence(der.oid(_SIGNED_DATA), der.encode(0xA0, signed_data))
+    return der.sequence(_SIGNED_DATA_OID, der.encode(0xA0, signed_data))
 
 
-# The parts that are the same in every signature of a certificate are encoded once.
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The parts that are the same in every signature of a certificate: encoded once."""
+
+    front: bytes
+    content_type: bytes
+    certificates: bytes
+    signer: bytes
+    signature_algorithm: bytes
 
 
-@lru_cache(maxsize=256)
-def _signer_front(certificate: bytes, algorithm: DigestAlgorithm) -> bytes:
-    identifier = der.sequence(*issuer_and_serial(certificate))
-    return der.integer(1) + identifier + digest_identifier(algorithm)
-
-
-@cache
-def _front(plain: bool, algorithm: DigestAlgorithm) -> bytes:  # noqa: FBT001
-    return der.integer(1 if plain else 3) + der.set_of([digest_identifier(algorithm)])
-
-
-@lru_cache(maxsize=256)
-def _bag(certificates: tuple[bytes, ...]) -> bytes:
-    return der.set_of(certificates, 0xA0)
+@lru_cache(maxsize=512)
+def _frame(
+    algorithm: SignatureAlgorithm,
+    content_type: str,
+    certificates: tuple[bytes, ...],
+    embed_certificates: bool,  # noqa: FBT001
+) -> _Frame:
+    identifier = digest_identifier(algorithm.digest)
+    version = 1 if content_type == CONTENT_DATA else 3
+    signer = der.sequence(*issuer_and_serial(certificates[0]))
+    return _Frame(
+        front=der.integer(version) + der.set_of([identifier]),
+        content_type=der.oid(content_type),
+        certificates=der.set_of(certificates, 0xA0) if embed_certificates else b"",
+        signer=der.integer(1) + signer + identifier,
+        signature_algorithm=signature_identifier(algorithm),
+    )
 
 
 def strip_padding(contents: bytes) -> bytes:
