@@ -41,12 +41,21 @@ from hashseal_server.pki.model import LegalPerson
 from hashseal_server.settings import Settings
 from hashseal_server.signing.model import Call, MadeSignature
 from hashseal_server.signing.store import SigningStore
-from hashseal_server.tsa.token import token
+from hashseal_server.tsa import token as tokens
+from hashseal_server.tsa.token import MadeToken
 
 ROUNDS = 3
 SECONDS = 4.0
 REPLICAS = 2
 TICKS = os.sysconf("SC_CLK_TCK")
+DIGEST = Digest(DigestAlgorithm.SHA256, bytes(range(32)))
+TOKEN = MadeToken(
+    b"",
+    tsp.TokenContent("1.2", DIGEST, 1 << 158, datetime.now(UTC), 1000),
+    bytes(120),
+    bytes(71),
+    1,
+)
 SUBJECT = LegalPerson("Bench Seal", "Test Organisation", "NTRCH-1", "CH")
 
 
@@ -222,8 +231,8 @@ def builders() -> Iterator[Row]:
         .not_valid_after(now + timedelta(days=1))
     )  # fmt: skip
     certificate = built.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-    chain = (certificate,) * 3
-    digest = Digest(DigestAlgorithm.SHA256, bytes(range(32)))
+    chain, units = (certificate,) * 3, (certificate,) * 2
+    digest = DIGEST
     algorithm = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
     value = bytes(71)
     rsa_key = rsa.generate_private_key(65537, 2048)
@@ -241,7 +250,9 @@ def builders() -> Iterator[Row]:
             policy="1.3.6.1.4.1.32473.1.2", digest=digest, serial=1 << 158,
             generated_at=now, accuracy_ms=1000, nonce=None,
         )  # fmt: skip
-        return token(content, chain[:2], lambda _attributes: value)
+        encoded = tsp.tst_info(content)
+        attributes = tokens.to_be_signed(encoded, certificate)
+        return tokens.assemble(encoded, units, attributes, value)
 
     for title, work in (("CMS", cms_of), ("timestamp token", token_of)):
         one = statistics.median(raw_seconds(work) for _ in range(ROUNDS))
@@ -319,8 +330,8 @@ def growth(place: Stand) -> Row:
 
 MILLION = """
     INSERT INTO signature (id, call_id, account_id, seal_id, hash_algorithm, hash, level,
-        signed_data, signed_at)
-    SELECT 'x' || n, 'x' || n, s.account_id, s.id, 'SHA-256', '\\x00', 'B-B', '\\x00', now()
+        signed_data, signature_value, signed_at)
+    SELECT 'x' || n, 'x' || n, s.account_id, s.id, 'SHA-256', '\\x00', 'B-B', '', '\\x00', now()
     FROM generate_series(1, 1000000) AS n, (SELECT * FROM seal LIMIT 1) AS s;
     INSERT INTO ledger (account_id, kind, free, paid, reference, booked_at)
     SELECT s.account_id, 'call', 0, 0, 'x' || n, now()
@@ -337,9 +348,6 @@ def group_commit(database: str) -> Row:
     async def rate(settings: Settings, limit: int, account: str, seal: str) -> float:
         async with operator(settings, migrate=False) as opened:
             store = SigningStore(opened.database, group_limit=limit)
-            made = MadeSignature(
-                "", Digest(DigestAlgorithm.SHA256, bytes(range(32))), bytes(6000), None, None
-            )
             count, until = 0, time.perf_counter() + SECONDS
 
             async def caller(number: int) -> None:
@@ -351,8 +359,8 @@ def group_commit(database: str) -> Row:
                     call = Call(
                         id=name, account_id=AccountId(account), token_id="t", seal_id=seal,
                         serials=(), level="B-B", at=opened.accounts._now(),
-                        signatures=(MadeSignature(name, made.digest, made.signed_data, None, None),),
-                        render=lambda _left: bytes(6000),
+                        signatures=(MadeSignature(name, DIGEST, bytes(71), TOKEN, b""),),
+                        validation=None,
                     )  # fmt: skip
                     await store.commit(
                         RequestIdentity(account, f"{number}-{turn}-{name}", "bench", b""), call

@@ -19,7 +19,7 @@ from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import HashsealError, IdempotencyKeyReused, QuotaExhausted, SealRevoked
 from hashseal_server.accounts.model import AccountId, TokenId
 from hashseal_server.accounts.quota import Balance, spend
-from hashseal_server.infra.commit import Delivered, RequestIdentity
+from hashseal_server.infra.commit import Delivered, Recorded, RequestIdentity
 from hashseal_server.signing.model import Call, MadeSignature
 from hashseal_server.signing.settlement import Granted, Pending, Standing, settle
 
@@ -49,7 +49,7 @@ class World:
     charges: list[tuple[AccountId, int]] = field(default_factory=list)
     signatures: Counter[str] = field(default_factory=Counter)
     revoked_at_charge: int | None = None
-    told: dict[tuple[str, bytes, bytes], bytes] = field(default_factory=dict)
+    told: dict[tuple[str, bytes, bytes], Recorded] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
 
     def standing(self, group: list[Pending]) -> Standing:
@@ -68,7 +68,7 @@ class World:
             assert one.pending.request.place not in self.answers, "an answer is written once"
             assert self.revoked_at_charge is None, "signed after the revocation"
             self.answers[one.pending.request.place] = Delivered(
-                one.pending.request.digest, one.answer
+                one.pending.request.digest, one.recorded
             )
             self.charges.append((call.account_id, one.charge.free + one.charge.paid))
             self.signatures[call.id] += len(call.signatures)
@@ -147,7 +147,7 @@ def client(world: World, replicas: list[Replica], number: int) -> Steps:
                 outcome = mailbox[0] if mailbox else Lost()
         except HashsealError as error:
             outcome = error
-        if isinstance(outcome, bytes):
+        if isinstance(outcome, Recorded):
             told = world.told.setdefault((account, request.key_hash, request.digest), outcome)
             assert told == outcome, "one key, two answers"
             return
@@ -169,10 +169,10 @@ def make(account: AccountId, number: int, size: int, choose: random.Random) -> C
         serials=(SERIAL,),
         level="B-B",
         signatures=tuple(
-            MadeSignature(f"{name}-{n}", DIGEST, b"signed", None, None) for n in range(size)
+            MadeSignature(f"{name}-{n}", DIGEST, b"value", None, b"signed") for n in range(size)
         ),
+        validation=None,
         at=AT,
-        render=lambda left: f"{name} {left.free} {left.paid}".encode(),
     )
 
 

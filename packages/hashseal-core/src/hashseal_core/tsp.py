@@ -141,7 +141,13 @@ def tst_info(content: TokenContent) -> bytes:
     )
 
 
-def _read_tst_info(encoded: bytes) -> TokenContent:
+def parse_tst_info(encoded: bytes) -> TokenContent:
+    """Read a TSTInfo, DER.
+
+    Raises:
+        TimestampInvalid, DerInvalid, WeakAlgorithm, UnsupportedAlgorithm, HashLength,
+        DegenerateHash: it is none, or not one that a token may have.
+    """
     body = der.only(encoded).children()
     if body.integer() != 1:
         raise TimestampInvalid("the TSTInfo's version is not 1")
@@ -213,7 +219,7 @@ def parse_token(token_der: bytes) -> TimestampToken:
     signed_data = cms.parse(token_der)
     if signed_data.content_type != cms.CONTENT_TST_INFO or signed_data.content is None:
         raise TimestampInvalid("the token does not hold a TSTInfo")
-    return TimestampToken(_read_tst_info(signed_data.content), signed_data)
+    return TimestampToken(parse_tst_info(signed_data.content), signed_data)
 
 
 def check_token(token_der: bytes, digest: Digest, *, nonce: int | None = None) -> TimestampToken:
@@ -243,11 +249,19 @@ def check_token(token_der: bytes, digest: Digest, *, nonce: int | None = None) -
         data.signed_attributes_der,
         data.signature_value,
     )
-    _require_tsu(token.signing_certificate, token.content.generated_at)
+    begin, end = tsu_validity(token.signing_certificate)
+    if not begin <= token.content.generated_at <= end:
+        raise TimestampInvalid("the token's time is outside the TSU certificate's validity")
     return token
 
 
-def _require_tsu(certificate_der: bytes, at: datetime) -> None:
+@lru_cache(maxsize=256)
+def tsu_validity(certificate_der: bytes) -> tuple[datetime, datetime]:
+    """From when to when a TSU's certificate may vouch for tokens.
+
+    Raises:
+        TimestampInvalid: its sole critical purpose is not timeStamping (RFC 3161, 2.3).
+    """
     certificate = x509.load_der_x509_certificate(certificate_der)
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
@@ -255,8 +269,7 @@ def _require_tsu(certificate_der: bytes, at: datetime) -> None:
         raise TimestampInvalid("the TSU certificate has no usable extendedKeyUsage") from error
     if not usage.critical or list(usage.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
         raise TimestampInvalid("the TSU certificate's sole critical purpose is not timeStamping")
-    if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
-        raise TimestampInvalid("the token's time is outside the TSU certificate's validity")
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def truncate(at: datetime) -> datetime:

@@ -41,8 +41,9 @@ from hashseal_server.signing.service import SigningService
 from hashseal_server.signing.store import SigningStore
 from hashseal_server.tsa.clock import MonotonicClock
 from hashseal_server.tsa.service import TimestampAuthority
-from hashseal_server.web.app import Parts, application
+from hashseal_server.web.app import application
 from hashseal_server.web.observing import Figures, Observed, logger
+from hashseal_server.web.parts import Parts
 
 SANDBOX_URL = "http://sandbox.hashseal.example.com"
 SANDBOX_ALGORITHMS = (KeyAlgorithm.P256, KeyAlgorithm.RSA3072)

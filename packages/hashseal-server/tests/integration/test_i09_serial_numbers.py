@@ -27,9 +27,9 @@ def spread(serials: list[int], bits: int) -> None:
 def test_timestamps(service) -> None:
     async def scenario(api) -> None:
         unit = await api.operator.timestamps()
-        serials = [tsp.parse_token(unit.token(DIGEST)).content.serial for _ in range(TOKENS)]
+        serials = [tsp.parse_token(unit.token(DIGEST).der).content.serial for _ in range(TOKENS)]
         again = await api.operator.timestamps()  # as after a restart
-        serials += [tsp.parse_token(again.token(DIGEST)).content.serial for _ in range(TOKENS)]
+        serials += [tsp.parse_token(again.token(DIGEST).der).content.serial for _ in range(TOKENS)]
         assert len(set(serials)) == 2 * TOKENS
         assert {serial.bit_length() for serial in serials} == {159}
         spread(serials, 158)

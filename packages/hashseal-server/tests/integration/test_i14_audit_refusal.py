@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from books import check_audit, check_books
 from cluster import OWNER, Cluster
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from hashseal_server.infra.db import Database
 
@@ -99,18 +99,17 @@ def test_sqlite_runs_out_of_space(service) -> None:
     """`max_page_count` makes SQLite fail exactly as a full disk does (SQLITE_FULL)."""
 
     async def scenario(api) -> None:
-        limit = {"pages": 0}
-
-        def restrict(connection) -> None:
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {limit['pages'] or 1073741823}")
+        async def set_limit(pages: int) -> None:
+            # It holds for one connection: the one that records calls.
+            recording = api.operator.database._writing._connected()
+            recording.execute(f"PRAGMA max_page_count = {pages}")
 
         async def begin() -> None:
-            limit["pages"] = 1  # SQLite raises it to the present size: nothing may grow
+            await set_limit(1)  # SQLite raises it to the present size: nothing may grow
 
         async def end() -> None:
-            limit["pages"] = 0
+            await set_limit(1073741823)
 
-        event.listen(api.operator.database.engine.sync_engine, "begin", restrict)
         await refused_then_recovers(api, begin, end)
 
     service(scenario)

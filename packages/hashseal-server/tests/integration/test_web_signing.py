@@ -281,18 +281,22 @@ def test_openapi_and_the_running_service_agree(service) -> None:
         described = {
             (method.upper(), path) for path, each in document["paths"].items() for method in each
         }
-        app = api.app.inner
+        front = api.app.inner
         served = {
             (method, route.path_format.replace(":str", "").replace(":path", ""))
-            for route in app.routes
+            for route in front.inner.routes
             for method in route.methods
             if method != "OPTIONS"
         }
+        served |= {("POST", path) for path in front.handlers}
         assert described == served
         assert protocol.ProblemDetails.__name__ in document["components"]["schemas"]
         for path in ("/healthz", "/readyz"):
             assert (await api.http.get(path)).status_code == 200
         assert (await api.http.delete("/v1/seals")).json()["code"] == "method-not-allowed"
+        for path in front.handlers:
+            refused = await api.http.get(path)
+            assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
         assert (await api.http.get("/nothing")).json()["code"] == "not-found"
 
     service(scenario)

@@ -25,6 +25,9 @@ class Balance:
     paid: int
 
 
+NOTHING_LEFT = Balance(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """How a number of calls is paid for."""

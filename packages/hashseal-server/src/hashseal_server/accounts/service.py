@@ -81,7 +81,14 @@ class Accounts:
             TokenMissing, TokenInvalid: nobody we know.
         """
         token_id, text = tokens.read(authorization)
-        found = await self._store.principal(token_id)
+        return self.recognise(text, await self._store.principal(token_id))
+
+    def recognise(self, text: str, found: tuple[bytes, Principal] | None) -> Principal:
+        """The owner of a token, given what is kept under its id: keyed hash and owner.
+
+        Raises:
+            TokenInvalid: nothing is, or it is another token's.
+        """
         if found is None or not hmac.compare_digest(
             found[0], tokens.keyed_hash(text, self._pepper)
         ):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -21,12 +22,12 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     Row,
     String,
     Table,
-    bindparam,
     select,
     update,
 )
@@ -36,7 +37,8 @@ from hashseal_core.errors import AccountNotFound, TokenInvalid
 from hashseal_server.accounts.model import Account, AccountId, Order, Principal, TokenId
 from hashseal_server.accounts.quota import Balance, Charge
 from hashseal_server.audit import Event, append
-from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
+from hashseal_server.infra.db import BigNumber, Database, UtcDateTime, metadata
+from hashseal_server.infra.statements import Statement, Steps
 
 accounts = Table(
     "account",
@@ -58,8 +60,8 @@ tokens = Table(
 ledger = Table(
     "ledger",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("account_id", String(32), ForeignKey("account.id"), nullable=False, index=True),
+    Column("id", BigNumber, primary_key=True),
+    Column("account_id", String(32), nullable=False),
     Column("kind", String(8), nullable=False),
     Column("free", Integer, nullable=False),
     Column("paid", Integer, nullable=False),
@@ -68,6 +70,7 @@ ledger = Table(
     Column("seal_id", String(32)),
     Column("token_id", String(16)),
     Column("booked_at", UtcDateTime, nullable=False),
+    Index("ix_ledger_account_id", "account_id", "id"),
 )
 balances = Table(
     "account_balance",
@@ -76,6 +79,33 @@ balances = Table(
     Column("free", BigInteger, nullable=False),
     Column("paid", BigInteger, nullable=False),
     CheckConstraint("free >= 0 AND paid >= 0", name="not_negative"),
+)
+
+
+_LOCK = Statement(
+    """SELECT b.account_id, b.free, b.paid FROM {rows} JOIN account_balance b
+       ON b.account_id = r.account_id ORDER BY b.account_id {for UPDATE OF b}""",
+    {"account_id": "text"},
+    answers=True,
+)
+_LEFT = Statement(
+    """UPDATE account_balance SET free = r.free, paid = r.paid FROM {rows}
+       WHERE account_balance.account_id = r.account_id""",
+    {"account_id": "text", "free": "bigint", "paid": "bigint"},
+)
+_CHARGE = Statement(
+    """INSERT INTO ledger (account_id, kind, free, paid, reference, seal_id, token_id, booked_at)
+       SELECT r.account_id, 'call', r.free, r.paid, r.reference, r.seal_id, r.token_id, r.booked_at
+       FROM {rows}""",
+    {
+        "account_id": "text",
+        "free": "bigint",
+        "paid": "bigint",
+        "reference": "text",
+        "seal_id": "text",
+        "token_id": "text",
+        "booked_at": "timestamptz",
+    },
 )
 
 
@@ -193,8 +223,9 @@ class AccountStore:
             row = (await connection.execute(statement)).first()
         if row is None:
             return None
-        entitlements = frozenset(json.loads(row.entitlements))
-        return row.keyed_hash, Principal(AccountId(row.account_id), token_id, entitlements)
+        return row.keyed_hash, Principal(
+            AccountId(row.account_id), token_id, read_entitlements(row.entitlements)
+        )
 
     async def order(
         self, account_id: AccountId, calls: int, unit_price: Decimal, at: datetime
@@ -263,51 +294,30 @@ class AccountStore:
             return rows.all()
 
 
-async def lock_balances(
-    connection: AsyncConnection, account_ids: Iterable[AccountId]
-) -> Mapping[AccountId, Balance]:
+def lock_balances(account_ids: Iterable[AccountId]) -> Steps[dict[AccountId, Balance]]:
     """What the accounts have left; until the transaction ends nobody else changes or reads it here.
 
     Locked in one order, so that two groups never wait for each other.
     """
-    statement = (
-        select(balances)
-        .where(balances.c.account_id.in_(padded(account_ids)))
-        .order_by(balances.c.account_id)
-        .with_for_update()
-    )
-    rows = await connection.execute(statement)
-    return {AccountId(row.account_id): Balance(row.free, row.paid) for row in rows}
+    rows = yield _LOCK, [(account,) for account in sorted(set(account_ids))]
+    return {AccountId(row[0]): Balance(row[1], row[2]) for row in rows}
 
 
-async def book(
-    connection: AsyncConnection,
-    bookings: Sequence[Booking],
-    left: Mapping[AccountId, Balance],
-) -> None:
+def book(bookings: Sequence[Booking], left: Mapping[AccountId, Balance]) -> Steps[None]:
     """Write charges and what they leave, in the transaction that locked the balances."""
-    await connection.execute(
-        update(balances)
-        .where(balances.c.account_id == bindparam("account"))
-        .values(free=bindparam("free_left"), paid=bindparam("paid_left")),
+    yield _LEFT, [(account, left_over.free, left_over.paid) for account, left_over in left.items()]
+    yield (
+        _CHARGE,
         [
-            {"account": account, "free_left": balance.free, "paid_left": balance.paid}
-            for account, balance in sorted(left.items())
-        ],
-    )
-    await connection.execute(
-        ledger.insert(),
-        [
-            {
-                "account_id": one.account_id,
-                "kind": "call",
-                "free": -one.charge.free,
-                "paid": -one.charge.paid,
-                "reference": f"call-{one.call_id}",
-                "seal_id": one.seal_id,
-                "token_id": one.token_id,
-                "booked_at": one.at,
-            }
+            (
+                one.account_id,
+                -one.charge.free,
+                -one.charge.paid,
+                f"call-{one.call_id}",
+                one.seal_id,
+                one.token_id,
+                one.at,
+            )
             for one in bookings
         ],
     )
@@ -337,6 +347,12 @@ async def _grant(
     )
 
 
+@lru_cache(maxsize=64)
+def read_entitlements(text: str) -> frozenset[str]:
+    """Entitlements as they are kept: a JSON list."""
+    return frozenset(json.loads(text))
+
+
 def _account(row: Row[Any]) -> Account:
-    entitlements = frozenset(json.loads(row.entitlements))
+    entitlements = read_entitlements(row.entitlements)
     return Account(AccountId(row.id), row.name, entitlements, row.created_at)

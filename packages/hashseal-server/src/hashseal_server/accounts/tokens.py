@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -34,7 +33,7 @@ def make(pepper: bytes) -> NewToken:
 
 def keyed_hash(text: str, pepper: bytes) -> bytes:
     """HMAC-SHA256 under the service's own secret."""
-    return hmac.new(pepper, text.encode(), hashlib.sha256).digest()
+    return hmac.digest(pepper, text.encode(), "sha256")
 
 
 def read(authorization: str | None) -> tuple[TokenId, str]:

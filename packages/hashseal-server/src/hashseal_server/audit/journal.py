@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from hashseal_core.algorithms import KeyAlgorithm, SignatureAlgorithm
+from hashseal_core.cms import verify_signature_value
 from hashseal_core.errors import InputUnreadable, OutputRefused
 from hashseal_server.audit.chain import ALGORITHM, Checkpoint
 
@@ -86,7 +87,10 @@ class Journal:
                 hashes=tuple(digest.hex() for digest in hashes[done:]),
                 published_at=at.isoformat(),
             )
-            value = self._signer.sign(self._key(), unsigned.to_be_signed, ALGORITHM)
+            key = self._key()
+            value = self._signer.sign(key, unsigned.to_be_signed, ALGORITHM)
+            public = self._signer.public_key(key)
+            verify_signature_value(public, ALGORITHM, unsigned.to_be_signed, value)
             line = json.dumps(asdict(replace(unsigned, signature=value.hex()))) + "\n"
             handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             with os.fdopen(handle, "ab") as file:

@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     Column,
-    ForeignKey,
-    Integer,
     LargeBinary,
     Row,
     String,
     Table,
     Text,
     delete,
-    func,
     select,
     text,
 )
@@ -31,12 +29,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hashseal_server.audit.chain import GENESIS, Entry, link
 from hashseal_server.audit.journal import Journal
-from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
+from hashseal_server.infra.db import BigNumber, Database, UtcDateTime, metadata, padded
+from hashseal_server.infra.statements import Statement, Steps
 
 records = Table(
     "audit_record",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", BigNumber, primary_key=True),
     Column("event", String(64), nullable=False),
     Column("account_id", String(32)),
     Column("content", Text, nullable=False),
@@ -45,16 +44,28 @@ records = Table(
 chain = Table(
     "audit_chain",
     metadata,
-    Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("record_id", Integer, ForeignKey("audit_record.id"), nullable=False, unique=True),
+    Column("position", BigNumber, primary_key=True, autoincrement=False),
+    Column("record_id", BigNumber, nullable=False, unique=True),
     Column("hash", LargeBinary(32), nullable=False),
 )
 pending = Table(
     "audit_pending",
     metadata,
-    Column("first_id", Integer, primary_key=True, autoincrement=False),
+    Column("first_id", BigNumber, primary_key=True, autoincrement=False),
     Column("record_ids", Text, nullable=False),
 )
+_APPEND = Statement(
+    """INSERT INTO audit_record (event, account_id, content, recorded_at)
+       SELECT r.event, r.account_id, r.content, r.recorded_at FROM {rows} RETURNING id""",
+    {"event": "text", "account_id": "text", "content": "text", "recorded_at": "timestamptz"},
+    answers=True,
+)
+_PUT = Statement(
+    """INSERT INTO audit_pending (first_id, record_ids)
+       SELECT r.first_id, r.record_ids FROM {rows}""",
+    {"first_id": "bigint", "record_ids": "text"},
+)
+_JSON = msgspec.json.Encoder(order="sorted")
 _SEQUENCER_LOCK = 0x61756474  # one sequencer at a time; any number nobody else uses
 _TRANSACTIONS = 200
 _PAGE = 2_000
@@ -72,31 +83,35 @@ class Event:
 
 async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
     """Record events in the caller's transaction."""
-    ids = await _new_ids(connection, len(events))
-    await connection.execute(
-        records.insert(),
+    made = await connection.execute(
+        records.insert().returning(records.c.id),
         [
             {
-                "id": record_id,
                 "event": event.name,
                 "account_id": event.account_id,
-                "content": json.dumps(event.content, sort_keys=True),
+                "content": encoded(event),
                 "recorded_at": event.at,
             }
-            for record_id, event in zip(ids, events, strict=True)
+            for event in events
         ],
     )
+    ids = sorted(made.scalars())
     await connection.execute(pending.insert().values(first_id=ids[0], record_ids=json.dumps(ids)))
 
 
-async def _new_ids(connection: AsyncConnection, count: int) -> list[int]:
-    if connection.dialect.name == "postgresql":
-        statement = text(
-            "SELECT nextval('audit_record_id_seq') FROM generate_series(1, :count)"
-        ).bindparams(count=count)
-        return sorted((await connection.execute(statement)).scalars())
-    newest = (await connection.execute(select(func.max(records.c.id)))).scalar() or 0
-    return list(range(newest + 1, newest + 1 + count))  # the only writer, so nobody else takes them
+def append_steps(events: Sequence[Event]) -> Steps[None]:
+    """The same as steps."""
+    rows = yield (
+        _APPEND,
+        [(event.name, event.account_id, encoded(event), event.at) for event in events],
+    )
+    ids = sorted(row[0] for row in rows)
+    yield _PUT, [(ids[0], json.dumps(ids))]
+
+
+def encoded(event: Event) -> str:
+    """The content of an event as it is kept and chained: JSON with sorted names."""
+    return _JSON.encode(event.content).decode()
 
 
 class AuditLog:

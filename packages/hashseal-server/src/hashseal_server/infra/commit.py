@@ -1,17 +1,23 @@
-"""Idempotency rows: the delivered answer of a request, byte for byte, under a hashed key."""
+"""Idempotency rows: what a request was answered, under a hashed key.
+
+The answer of a signing call is not kept as octets: the row names what was recorded, and the same
+octets are made from that again. Other answers are kept as they are.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from typing import TypeAlias
 
-from sqlalchemy import Column, LargeBinary, String, Table, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table
 
 from hashseal_core.errors import IdempotencyKeyReused
-from hashseal_server.infra.db import UtcDateTime, metadata, padded
+from hashseal_server.infra.db import UtcDateTime, metadata
+from hashseal_server.infra.statements import Statement, Steps
 
 answers = Table(
     "idempotency_answer",
@@ -20,11 +26,42 @@ answers = Table(
     Column("key_hash", LargeBinary(32), primary_key=True),
     Column("request_digest", LargeBinary(32), nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    Column("call_id", String(32)),
+    Column("calls", Integer),
+    Column("free_left", BigInteger),
+    Column("paid_left", BigInteger),
+    Column("validation", LargeBinary(32)),
     Column("created_at", UtcDateTime, nullable=False),
+)
+KEPT = "request_digest, answer, call_id, calls, free_left, paid_left, validation"
+"""Columns that `Delivered.of` reads, in this order."""
+_DELIVERED = Statement(
+    f"""SELECT i.account_id, i.key_hash, {", ".join(f"i.{name}" for name in KEPT.split(", "))}
+        FROM {{rows}} JOIN idempotency_answer i
+        ON i.account_id = r.account_id AND i.key_hash = r.key_hash""",  # noqa: S608 - our own names
+    {"account_id": "text", "key_hash": "bytea"},
+    answers=True,
+)
+_DELIVER = Statement(
+    f"""INSERT INTO idempotency_answer (account_id, key_hash, {KEPT}, created_at)
+        SELECT r.account_id, r.key_hash, {", ".join(f"r.{name}" for name in KEPT.split(", "))},
+        r.created_at FROM {{rows}}""",  # noqa: S608 - our own names
+    {
+        "account_id": "text",
+        "key_hash": "bytea",
+        "request_digest": "bytea",
+        "answer": "bytea",
+        "call_id": "text",
+        "calls": "bigint",
+        "free_left": "bigint",
+        "paid_left": "bigint",
+        "validation": "bytea",
+        "created_at": "timestamptz",
+    },
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RequestIdentity:
     """One request of one account: its key and the digest of operation and body."""
 
@@ -33,20 +70,42 @@ class RequestIdentity:
     operation: str
     body: bytes
 
-    @property
+    @cached_property
     def place(self) -> tuple[str, bytes]:
         """Where its answer is kept."""
         return self.account_id, self.key_hash
 
-    @property
+    @cached_property
     def key_hash(self) -> bytes:
         """The key as it is stored."""
-        return hashlib.sha256(self.key.encode()).digest()
+        return hash_of_key(self.key)
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """What another use of the key must match."""
         return hashlib.sha256(self.operation.encode() + b"\0" + self.body).digest()
+
+
+def hash_of_key(key: str) -> bytes:
+    """An idempotency key as it is stored."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A signing call that was answered: what its octets are made from again.
+
+    `free_left` and `paid_left` are what the answer said; `validation` is the digest of its set.
+    """
+
+    call_id: str
+    calls: int
+    free_left: int
+    paid_left: int
+    validation: bytes | None
+
+
+Answer: TypeAlias = bytes | Recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +113,17 @@ class Delivered:
     """An answer that was given, and what it was given to."""
 
     request_digest: bytes
-    answer: bytes
+    answer: Answer
 
-    def to(self, request: RequestIdentity) -> bytes:
+    @classmethod
+    def of(cls, columns: Sequence[object]) -> Delivered:
+        """From the columns that `KEPT` names."""
+        digest, answer, call_id, calls, free, paid, validation = columns
+        if answer:
+            return cls(digest, answer)  # type: ignore[arg-type]
+        return cls(digest, Recorded(call_id, calls, free, paid, validation))  # type: ignore[arg-type]
+
+    def to(self, request: RequestIdentity) -> Answer:
         """The answer, for the same request again.
 
         Raises:
@@ -67,38 +134,30 @@ class Delivered:
         return self.answer
 
 
-async def delivered(
-    connection: AsyncConnection, requests: Sequence[RequestIdentity]
-) -> dict[tuple[str, bytes], Delivered]:
+def delivered(
+    requests: Sequence[RequestIdentity],
+) -> Steps[Mapping[tuple[str, bytes], Delivered]]:
     """The answers that these requests, or others with their keys, got before."""
-    rows = await connection.execute(
-        select(answers).where(
-            answers.c.account_id.in_(padded(request.account_id for request in requests)),
-            answers.c.key_hash.in_(padded(request.key_hash for request in requests)),
-        )
-    )
-    return {
-        (row.account_id, bytes(row.key_hash)): Delivered(
-            bytes(row.request_digest), bytes(row.answer)
-        )
-        for row in rows
-    }
+    rows = yield _DELIVERED, [*{request.place for request in requests}]
+    return {(row[0], row[1]): Delivered.of(row[2:]) for row in rows}
 
 
-async def deliver(
-    connection: AsyncConnection, given: Sequence[tuple[RequestIdentity, bytes, datetime]]
-) -> None:
+def deliver(given: Sequence[tuple[RequestIdentity, Answer, datetime]]) -> Steps[None]:
     """Record answers in the transaction that makes them true."""
-    await connection.execute(
-        answers.insert(),
-        [
-            {
-                "account_id": request.account_id,
-                "key_hash": request.key_hash,
-                "request_digest": request.digest,
-                "answer": answer,
-                "created_at": at,
-            }
-            for request, answer, at in given
-        ],
+    yield _DELIVER, [_row(request, answer, at) for request, answer, at in given]
+
+
+def _row(request: RequestIdentity, answer: Answer, at: datetime) -> tuple[object, ...]:
+    head = (request.account_id, request.key_hash, request.digest)
+    if isinstance(answer, bytes):
+        return (*head, answer, None, None, None, None, None, at)
+    return (
+        *head,
+        b"",
+        answer.call_id,
+        answer.calls,
+        answer.free_left,
+        answer.paid_left,
+        answer.validation,
+        at,
     )

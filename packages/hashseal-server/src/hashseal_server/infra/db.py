@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
+    BigInteger,
     Connection,
     DateTime,
     Dialect,
+    Integer,
     MetaData,
     TypeDecorator,
     event,
@@ -30,8 +32,10 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from hashseal_core.errors import InvalidValue, StorageUnavailable
+from hashseal_server.infra.lanes import Lane, PostgresqlLane, SqliteLane
+from hashseal_server.infra.statements import Steps
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The revision that this program needs: the newest of `hashseal_server.migrations`."""
 APPEND_ONLY = frozenset({"ledger", "audit_record", "audit_chain", "signature"})
 """Tables of which the service's role can neither change nor delete a row."""
@@ -44,6 +48,8 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "3s",
 }
 Value = TypeVar("Value")
+BigNumber = BigInteger().with_variant(Integer, "sqlite")
+"""Numbers of rows that only grow; SQLite's are that wide by themselves."""
 _LOST = (DBAPIError, PoolExhausted, OSError)
 
 metadata = MetaData(
@@ -79,6 +85,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         place = _with_driver(url)
+        self._reading, self._writing = (_lane(place) for _ in range(2))
         if place.get_backend_name() == "sqlite":
             self.engine: AsyncEngine = create_async_engine(place, pool_size=8, hide_parameters=True)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
@@ -121,6 +128,22 @@ class Database:
                     yield connection
         except _LOST as error:
             raise StorageUnavailable("the database cannot record this now") from error
+
+    async def look(self, steps: Steps[Value]) -> Value:
+        """Run steps that only read.
+
+        Raises:
+            StorageUnavailable: the database does not answer.
+        """
+        return await self._reading.read(steps)
+
+    async def record(self, steps: Steps[Value]) -> Value:
+        """Run steps as one transaction, durable on return.
+
+        Raises:
+            RowRefused, Unsettled, StorageUnavailable: as `Lane.write` says.
+        """
+        return await self._writing.write(steps)
 
     async def migrate(self) -> None:
         """Bring the schema to the newest version; one process at a time.
@@ -177,6 +200,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._reading.close()
+        await self._writing.close()
         await self.engine.dispose()
 
 
@@ -188,6 +213,15 @@ def padded(values: Iterable[Value]) -> list[Value]:
     distinct = list(dict.fromkeys(values))
     size = 1 << max(0, len(distinct) - 1).bit_length()
     return distinct + distinct[-1:] * (size - len(distinct))
+
+
+def _lane(place: URL) -> Lane:
+    if place.get_backend_name() == "sqlite":
+        return SqliteLane(place.database or "")
+    words = place.translate_connect_args(username="user")
+    return PostgresqlLane(
+        {**words, "timeout": 5, "command_timeout": 20, "server_settings": _SESSION}
+    )
 
 
 def _with_driver(url: str) -> URL:

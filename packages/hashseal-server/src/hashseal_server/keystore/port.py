@@ -17,7 +17,7 @@ class KeyStore(Protocol):
         """SubjectPublicKeyInfo, DER."""
 
     def sign(self, key: str, to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bytes:
-        """Sign, and verify the result before it is returned (FaultySignature)."""
+        """The signature value as the key made it; `keystore.verified` is how callers get one."""
 
     def destroy(self, key: str) -> None:
         """Forget the key; no error when it is not there."""

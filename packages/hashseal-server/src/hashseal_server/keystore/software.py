@@ -18,9 +18,9 @@ from hashseal_core.algorithms import (
     SignatureAlgorithm,
     SignatureScheme,
 )
-from hashseal_core.cms import verify_signature_value
 from hashseal_core.cms.checking import hash_of
 from hashseal_core.errors import KeystoreUnavailable
+from hashseal_server.keystore import verified
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _CURVES: dict[KeyAlgorithm, ec.EllipticCurve] = {
@@ -28,6 +28,7 @@ _CURVES: dict[KeyAlgorithm, ec.EllipticCurve] = {
     KeyAlgorithm.P384: ec.SECP384R1(),
     KeyAlgorithm.P521: ec.SECP521R1(),
 }
+_ECDSA = {algorithm: ec.ECDSA(hash_of(algorithm)) for algorithm in DigestAlgorithm}
 _HEALTH_KEY = "health"
 
 
@@ -49,16 +50,12 @@ class SoftwareKeyStore:
         return self._key(key)[1]
 
     def sign(self, key: str, to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bytes:
-        """Sign and verify.
+        """The signature value, not verified.
 
         Raises:
             KeystoreUnavailable: no such key, or a key of another kind.
-            FaultySignature: what came out does not verify.
         """
-        private, public = self._key(key)
-        value = _sign(private, to_be_signed, algorithm)
-        verify_signature_value(public, algorithm, to_be_signed, value)
-        return value
+        return _sign(self._key(key)[0], to_be_signed, algorithm)
 
     def destroy(self, key: str) -> None:
         """Forget the key."""
@@ -70,7 +67,9 @@ class SoftwareKeyStore:
         if not (self._folder / f"{_HEALTH_KEY}.p8").exists():
             self._write(_HEALTH_KEY, KeyAlgorithm.P256)
         algorithm = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
-        self.sign(_HEALTH_KEY, secrets.token_bytes(32), algorithm)
+        verified.sign(
+            self, _HEALTH_KEY, secrets.token_bytes(32), algorithm, self.public_key(_HEALTH_KEY)
+        )
 
     def _write(self, name: str, algorithm: KeyAlgorithm) -> str:
         private: PrivateKey
@@ -115,7 +114,7 @@ def _sign(private: PrivateKey, to_be_signed: bytes, algorithm: SignatureAlgorith
     digest = hash_of(algorithm.digest)
     if isinstance(private, ec.EllipticCurvePrivateKey):
         if algorithm.scheme is SignatureScheme.ECDSA:
-            return private.sign(to_be_signed, ec.ECDSA(digest))
+            return private.sign(to_be_signed, _ECDSA[algorithm.digest])
     elif algorithm.scheme is SignatureScheme.RSA_PKCS1:
         return private.sign(to_be_signed, padding.PKCS1v15(), digest)
     elif algorithm.scheme is SignatureScheme.RSA_PSS:

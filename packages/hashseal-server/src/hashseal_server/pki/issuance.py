@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hashseal_core import der
 from hashseal_core.algorithms import DigestAlgorithm, SignatureAlgorithm, SignatureScheme
-from hashseal_core.cms import signature_identifier, verify_signature_value
+from hashseal_core.cms import signature_identifier
+from hashseal_server.keystore import verified
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.pki.model import Role
 
@@ -49,8 +50,9 @@ def sign_and_wrap(keystore: KeyStore, key: str, to_be_signed: bytes) -> bytes:
         FaultySignature: the key store's answer does not verify.
         KeystoreUnavailable: there is none.
     """
-    value = keystore.sign(key, to_be_signed, AUTHORITY_ALGORITHM)
-    verify_signature_value(keystore.public_key(key), AUTHORITY_ALGORITHM, to_be_signed, value)
+    value = verified.sign(
+        keystore, key, to_be_signed, AUTHORITY_ALGORITHM, keystore.public_key(key)
+    )
     return der.sequence(
         to_be_signed,
         signature_identifier(AUTHORITY_ALGORITHM),

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Integer, LargeBinary, Row, String, Table, Text, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hashseal_server.audit import Event, append
-from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
+from hashseal_server.infra.db import Database, UtcDateTime, metadata
+from hashseal_server.infra.statements import Statement, Steps
 from hashseal_server.pki.model import Issued, Role
 from hashseal_server.pki.revocation import Revoked
 
@@ -38,6 +38,12 @@ revocation_lists = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("der", LargeBinary, nullable=False),
     Column("next_update", UtcDateTime, nullable=False),
+)
+_STATES = Statement(
+    """SELECT c.serial, c.state FROM {rows} JOIN certificate c ON c.serial = r.serial
+       ORDER BY c.serial {for SHARE OF c}""",
+    {"serial": "text"},
+    answers=True,
 )
 _HEX = "033x"
 
@@ -185,16 +191,10 @@ class PkiStore:
         return True
 
 
-async def revoked_among(connection: AsyncConnection, serials: Iterable[int]) -> frozenset[int]:
+def revoked_among(serials: Iterable[int]) -> Steps[frozenset[int]]:
     """Which of these are revoked; none becomes so before the caller's transaction ends (I11)."""
-    statement = (
-        select(certificates.c.serial, certificates.c.state)
-        .where(certificates.c.serial.in_(padded(key_of(serial) for serial in serials)))
-        .order_by(certificates.c.serial)
-        .with_for_update(read=True)
-    )
-    rows = await connection.execute(statement)
-    return frozenset(int(row.serial, 16) for row in rows if row.state == "revoked")
+    rows = yield _STATES, [(key,) for key in sorted({key_of(serial) for serial in serials})]
+    return frozenset(int(serial, 16) for serial, state in rows if state == "revoked")
 
 
 def _issued(row: Row[Any]) -> Issued:

@@ -11,44 +11,73 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from hashseal_core import cms, evidence, protocol, tsp
-from hashseal_core.algorithms import Digest, Level, SignatureAlgorithm, digest_algorithm
+from hashseal_core import cms, protocol, tsp
+from hashseal_core.algorithms import Digest, KeyAlgorithm, Level, digest_algorithm
 from hashseal_core.errors import (
     EntitlementMissing,
-    EvidenceInvalid,
     EvidenceUnavailable,
     FaultySignature,
     FollowUpUsed,
     InvalidValue,
-    NotFound,
     SealExpired,
+    SealNotFound,
     SealRevoked,
 )
-from hashseal_core.evidence import ValidationMaterial
 from hashseal_server.accounts.model import DOCUMENTS, AccountId, Principal
-from hashseal_server.accounts.quota import Balance
-from hashseal_server.infra.commit import RequestIdentity
+from hashseal_server.accounts.quota import Balance, spend
+from hashseal_server.infra.commit import Answer, Recorded, RequestIdentity
 from hashseal_server.infra.crash import passing
+from hashseal_server.keystore import verified
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.seals.model import Seal
-from hashseal_server.signing.model import Call, FollowUp, MadeSignature, Record
+from hashseal_server.signing.assembly import (
+    ENCODER,
+    algorithm_of,
+    assemble,
+    describe,
+    reassemble,
+    render,
+)
+from hashseal_server.signing.evidence import Evidence, EvidenceSource
+from hashseal_server.signing.model import (
+    Arrival,
+    Call,
+    FollowUp,
+    Found,
+    KeptCall,
+    MadeSignature,
+    Record,
+    ValidationSet,
+)
+from hashseal_server.tsa.token import MadeToken
 
-_ENCODER = msgspec.json.Encoder(decimal_format="string")
-_ASSESSED = 1_000
+_KEPT = 10_000
+_MILLISECONDS: Mapping[KeyAlgorithm, float] = {
+    KeyAlgorithm.P256: 0.25,
+    KeyAlgorithm.P384: 1.5,
+    KeyAlgorithm.P521: 2.5,
+    KeyAlgorithm.RSA2048: 0.7,
+    KeyAlgorithm.RSA3072: 2.0,
+    KeyAlgorithm.RSA4096: 4.5,
+}
+"""About what one signature with its timestamp takes; whatever is longer than `_LONG` in all is made
+in a thread, so that the event loop goes on. For the others the change of thread costs more."""
+_LONG = 5.0
 
 
 class SigningRecords(Protocol):
     """See `hashseal_server.signing.store`."""
 
-    async def look_up(self, request: RequestIdentity, calls: int) -> bytes | None: ...
-    async def commit(self, request: RequestIdentity, call: Call) -> bytes: ...
-    async def commit_follow_up(self, request: RequestIdentity, made: FollowUp) -> bytes: ...
+    async def look_up(self, arrival: Arrival) -> Found: ...
+    async def commit(self, request: RequestIdentity, call: Call) -> Answer: ...
+    async def commit_follow_up(self, request: RequestIdentity, made: FollowUp) -> Answer: ...
+    async def kept(self, account_id: AccountId, recorded: Recorded) -> KeptCall: ...
     async def record(self, account_id: AccountId, signature_id: str) -> Record: ...
     async def follow_up_taken(self, signature_id: str) -> bool: ...
 
@@ -60,28 +89,12 @@ class SealBook(Protocol):
     def signature_size(self, seal: Seal) -> int: ...
 
 
-class EvidenceSource(Protocol):
-    """See `hashseal_server.pki.service`."""
-
-    async def find(self, serial: int) -> Issued: ...
-    async def material_for(self, certificate: bytes) -> ValidationMaterial: ...
-
-
-class Issued(Protocol):
-    """A certificate that is known here, DER."""
-
-    @property
-    def certificate(self) -> bytes: ...
-    @property
-    def revoked_at(self) -> datetime | None: ...
-
-
 class Timestamps(Protocol):
     """See `hashseal_server.tsa.service`."""
 
     @property
     def tsu_certificate(self) -> bytes: ...
-    def token(self, digest: Digest) -> bytes: ...
+    def token(self, digest: Digest) -> MadeToken: ...
 
 
 class SigningService:
@@ -101,37 +114,48 @@ class SigningService:
         self._seals = seals
         self._keystore = keystore
         self._timestamps = timestamps
-        self._evidence = evidence_source
         self._now = now
-        self._assessed: dict[
-            tuple[bytes, ...], tuple[list[ValidationMaterial], protocol.Validation]
-        ] = {}
+        self._evidence = Evidence(evidence_source, now)
+        self._ready: dict[tuple[str, str], tuple[Seal, int]] = {}
+
+    async def look_up(self, arrival: Arrival) -> Found:
+        """What is known when a call arrives; `sign` and `timestamp` go on from it.
+
+        Raises:
+            Overloaded, StorageUnavailable.
+        """
+        return await self._records.look_up(arrival)
 
     async def sign(
-        self, caller: Principal, asked: protocol.SignDocuments, request: RequestIdentity
+        self,
+        caller: Principal,
+        asked: protocol.SignDocuments,
+        request: RequestIdentity,
+        found: Found,
     ) -> bytes:
         """Sign every hash or none; the answer as JSON octets.
 
         Raises:
             InvalidRequest, Denied, NotFound, Unavailable: nothing charged, nothing released.
         """
-        if DOCUMENTS not in caller.entitlements:
-            raise EntitlementMissing("the account may not sign documents")
-        if (earlier := await self._records.look_up(request, len(asked.hashes))) is not None:
-            return earlier
+        require_documents(caller)
+        if found.earlier is not None:
+            return await self._again(caller.account_id, found.earlier.to(request))
+        spend(found.balance, len(asked.hashes))
         passing("asked")
         level = read_level(asked.level)
         algorithm = digest_algorithm(asked.hash_algorithm)
         digests = [Digest(algorithm, value) for value in asked.hashes]
-        seal = await self._usable(caller.account_id, asked.seal_id)
+        seal, size = await self._usable(caller.account_id, asked.seal_id, found.seal_state)
         now = self._now()
         call_id = secrets.token_hex(16)
-        made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
-        try:
-            validation = await self._validation_of(seal, level)
-        except EvidenceUnavailable:
-            await self._usable(caller.account_id, asked.seal_id)  # revoked meanwhile: say that
-            raise
+        if len(digests) * _MILLISECONDS[seal.key_algorithm] > _LONG:
+            made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
+        else:
+            made = self._make(call_id, seal, digests, level)
+        if any(len(one.signed_data) > size for one in made):
+            raise FaultySignature("the signature is larger than the published size")
+        validation = await self._validation_of(seal, level)
         passing("signed")
         call = Call(
             id=call_id,
@@ -141,39 +165,48 @@ class SigningService:
             serials=(seal.serial,),
             level=level.value,
             signatures=made,
+            validation=validation,
             at=now,
-            render=lambda left: _answer(call_id, seal, made, validation, left),
         )
         answer = await self._records.commit(request, call)
         passing("answered")
-        return answer
+        if isinstance(answer, Recorded) and answer.call_id == call_id:
+            left = Balance(answer.free_left, answer.paid_left)
+            return render(call_id, seal.id, made, validation.content if validation else None, left)
+        return await self._again(caller.account_id, answer)
 
     async def timestamp(
-        self, caller: Principal, asked: protocol.TimestampDocument, request: RequestIdentity
+        self,
+        caller: Principal,
+        asked: protocol.TimestampDocument,
+        request: RequestIdentity,
+        found: Found,
     ) -> bytes:
         """The document timestamp that follows a signature, free once; JSON octets.
 
         Raises:
             InvalidRequest, Denied, NotFound, Unavailable: nothing released.
         """
-        if DOCUMENTS not in caller.entitlements:
-            raise EntitlementMissing("the account may not sign documents")
-        if (earlier := await self._records.look_up(request, 0)) is not None:
-            return earlier
+        require_documents(caller)
+        if found.earlier is not None:
+            return await self._again(caller.account_id, found.earlier.to(request))
         digest = Digest(digest_algorithm(asked.hash_algorithm), asked.hash)
         await self._records.record(caller.account_id, asked.signature_id)
         if await self._records.follow_up_taken(asked.signature_id):
             raise FollowUpUsed("the signature's document timestamp was taken")
-        token = self._timestamps.token(digest)
-        described = describe_token(token)
-        validation = await self._complete([self._timestamps.tsu_certificate])
-        answer = _ENCODER.encode(
-            protocol.TimestampedDocument(timestamp=described, validation=validation)
+        described = describe(self._timestamps.token(digest))
+        validation = await self._evidence.complete([self._timestamps.tsu_certificate])
+        answer = ENCODER.encode(
+            protocol.TimestampedDocument(
+                timestamp=described,
+                validation=msgspec.Raw(validation.content),  # type: ignore[arg-type]
+            )
         )
         made = FollowUp(
             caller.account_id, asked.signature_id, described.serial, answer, self._now()
         )
-        return await self._records.commit_follow_up(request, made)
+        outcome = await self._records.commit_follow_up(request, made)
+        return await self._again(caller.account_id, outcome)
 
     async def validation(self, asked: protocol.CollectValidation) -> protocol.CollectedValidation:
         """Fresh validation material for certificates that signed before; free.
@@ -181,96 +214,83 @@ class SigningService:
         Raises:
             EvidenceUnavailable: fresh status data cannot be made now.
         """
-        leaves: list[bytes] = []
-        unknown, revoked = [], []
-        for serial in dict.fromkeys(asked.serials):
-            try:
-                found = await self._evidence.find(int(serial))
-            except NotFound:
-                unknown.append(serial)
-                continue
-            if found.revoked_at is not None:
-                revoked.append(serial)
-            else:
-                leaves.append(found.certificate)
-        material = await self._complete(leaves) if leaves else None
-        for serial in asked.serials:  # the material may be older than a revocation (I11)
-            if serial not in {*unknown, *revoked}:
-                found = await self._evidence.find(int(serial))
-                if found.revoked_at is not None:
-                    return await self.validation(asked)
-        return protocol.CollectedValidation(unknown, revoked, material)
+        return await self._evidence.collect(asked.serials)
 
-    async def _usable(self, account_id: AccountId, seal_id: str) -> Seal:
-        seal = await self._seals.find(account_id, seal_id)
-        status = seal.status(self._now())
-        if status == "revoked":
+    async def _again(self, account_id: AccountId, answer: Answer) -> bytes:
+        """The octets of an answer that is recorded: the same ones (I3)."""
+        if isinstance(answer, bytes):
+            return answer
+        kept = await self._records.kept(account_id, answer)
+        seal = await self._seals.find(account_id, kept.signatures[0].record.seal_id)
+        units = {
+            serial: (await self._evidence.find(serial)).chain[:-1]
+            for serial in {one.tsu for one in kept.signatures if one.tsu is not None}
+        }
+        made = [reassemble(one, seal, units) for one in kept.signatures]
+        left = Balance(answer.free_left, answer.paid_left)
+        return render(answer.call_id, seal.id, made, kept.validation, left)
+
+    async def _usable(
+        self, account_id: AccountId, seal_id: str, state: str | None
+    ) -> tuple[Seal, int]:
+        """The seal and its published size; all but its state never changes, so it is kept."""
+        if state is None:
+            raise SealNotFound("this account has no seal with that id", field="seal_id")
+        if state == "revoked":
             raise SealRevoked("the seal's certificate has been revoked", field="seal_id")
-        if status == "expired":
+        ready = self._ready.get((account_id, seal_id))
+        if ready is None:
+            seal = await self._seals.find(account_id, seal_id)
+            if len(self._ready) >= _KEPT:
+                self._ready.clear()
+            ready = self._ready[account_id, seal_id] = seal, self._seals.signature_size(seal)
+        if self._now() >= ready[0].not_after:
             raise SealExpired("the seal's certificate has expired", field="seal_id")
-        return seal
+        return ready
 
     def _make(
         self, call_id: str, seal: Seal, digests: list[Digest], level: Level
     ) -> tuple[MadeSignature, ...]:
-        """Every signature of the call; runs in a thread, since RSA takes milliseconds each."""
+        """Every signature of the call; each is verified before it goes further (I7)."""
         return tuple(
             self._make_one(f"{call_id}-{index}", seal, digest, level)
             for index, digest in enumerate(digests)
         )
 
     def _make_one(self, name: str, seal: Seal, digest: Digest, level: Level) -> MadeSignature:
-        algorithm = SignatureAlgorithm(seal.scheme, digest.algorithm)
-        attributes = cms.signed_attributes(digest, seal.chain[0])
-        value = self._keystore.sign(seal.key, attributes, algorithm)
-        token = serial = None
-        if level.has_timestamp:
-            token = self._timestamps.token(tsp.imprint_of(value))
-            serial = str(tsp.parse_token(token).content.serial)
-        signed_data = cms.assemble(
-            signature_algorithm=algorithm,
-            signed_attributes_der=attributes,
-            signature_value=value,
-            certificates=seal.chain,
-            timestamp_token=token,
+        certificate = seal.chain[0]
+        value = verified.sign(
+            self._keystore,
+            seal.key,
+            cms.signed_attributes(digest, certificate),
+            algorithm_of(seal, digest),
+            certificate,
         )
-        cms.check(cms.parse(signed_data), digest)
-        if len(signed_data) > self._seals.signature_size(seal):
-            raise FaultySignature("the signature is larger than the published size")
-        return MadeSignature(name, digest, signed_data, token, serial)
+        token = self._timestamps.token(tsp.imprint_of(value)) if level.has_timestamp else None
+        return assemble(name, seal, digest, value, token)
 
-    async def _validation_of(self, seal: Seal, level: Level) -> protocol.Validation | None:
+    async def _validation_of(self, seal: Seal, level: Level) -> ValidationSet | None:
         if not level.has_validation:
             return None
-        return await self._complete([seal.chain[0], self._timestamps.tsu_certificate])
-
-    async def _complete(self, leaves: list[bytes]) -> protocol.Validation:
-        """What is complete for the same material stays so until its end: it is assessed once."""
-        materials = [await self._evidence.material_for(leaf) for leaf in leaves]
-        known = self._assessed.get(tuple(leaves))
-        if known is not None:
-            same = all(old is new for old, new in zip(known[0], materials, strict=True))
-            if same and self._now() < known[1].valid_until:
-                return known[1]
-        validation = self._assess(leaves, evidence.merge(*materials))
-        if len(self._assessed) >= _ASSESSED:
-            self._assessed.clear()
-        self._assessed[tuple(leaves)] = materials, validation
-        return validation
-
-    def _assess(self, leaves: list[bytes], material: ValidationMaterial) -> protocol.Validation:
         try:
-            valid_until = evidence.require_complete(leaves, material, at=self._now())
-        except EvidenceInvalid as error:
-            raise EvidenceUnavailable(error.detail) from error
-        responders = evidence.certificates_of(material.ocsp_responses)
-        certificates = dict.fromkeys((*material.certificates, *responders))
-        return protocol.Validation(
-            certificates=list(certificates),
-            ocsp_responses=list(material.ocsp_responses),
-            crls=list(material.crls),
-            valid_until=valid_until,
-        )
+            return await self._evidence.complete([seal.chain[0], self._timestamps.tsu_certificate])
+        except EvidenceUnavailable:
+            found = await self._seals.find(AccountId(seal.account_id), seal.id)
+            if found.revoked:  # meanwhile: say that
+                raise SealRevoked(
+                    "the seal's certificate has been revoked", field="seal_id"
+                ) from None
+            raise
+
+
+def require_documents(caller: Principal) -> None:
+    """Whether the account may sign documents.
+
+    Raises:
+        EntitlementMissing: it may not.
+    """
+    if DOCUMENTS not in caller.entitlements:
+        raise EntitlementMissing("the account may not sign documents")
 
 
 def read_level(name: str) -> Level:
@@ -284,42 +304,3 @@ def read_level(name: str) -> Level:
     except ValueError as error:
         known = ", ".join(level.value for level in Level)
         raise InvalidValue(f"level is one of {known}", field="level") from error
-
-
-def describe_token(token: bytes) -> protocol.Timestamp:
-    """A token with its decoded content."""
-    content = tsp.parse_token(token).content
-    return protocol.Timestamp(
-        token=token,
-        time=content.generated_at,
-        serial=str(content.serial),
-        policy=content.policy,
-        accuracy_ms=content.accuracy_ms,
-    )
-
-
-def _answer(
-    call_id: str,
-    seal: Seal,
-    made: tuple[MadeSignature, ...],
-    validation: protocol.Validation | None,
-    left: Balance,
-) -> bytes:
-    return _ENCODER.encode(
-        protocol.SignedDocuments(
-            id=call_id,
-            seal=protocol.SealReference(id=seal.id),
-            signatures=[
-                protocol.FileSignature(
-                    id=one.id,
-                    hash=one.digest.value,
-                    signature=one.signed_data,
-                    timestamp=describe_token(one.token) if one.token else None,
-                )
-                for one in made
-            ],
-            charged=len(made),
-            balance=protocol.Balance(free=left.free, paid=left.paid),
-            validation=validation,
-        )
-    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashseal_core.errors import AccountNotFound, HashsealError, SealRevoked
 from hashseal_server.accounts.model import AccountId
 from hashseal_server.accounts.quota import Balance, Charge, spend
-from hashseal_server.infra.commit import Delivered, RequestIdentity
+from hashseal_server.infra.commit import Answer, Delivered, Recorded, RequestIdentity
 from hashseal_server.signing.model import Call
 
 
@@ -39,14 +39,14 @@ class Granted:
 
     pending: Pending
     charge: Charge
-    answer: bytes
+    recorded: Recorded
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """One outcome for each call, in order; what to record; the balances that changed."""
 
-    outcomes: tuple[bytes | HashsealError, ...]
+    outcomes: tuple[Answer | HashsealError, ...]
     granted: tuple[Granted, ...]
     balances: Mapping[AccountId, Balance]
 
@@ -55,7 +55,7 @@ def settle(group: Sequence[Pending], standing: Standing) -> Settlement:
     """Decide every call of the group."""
     given = dict(standing.delivered)
     left = dict(standing.balances)
-    outcomes: list[bytes | HashsealError] = []
+    outcomes: list[Answer | HashsealError] = []
     granted: list[Granted] = []
     for pending in group:
         request, call = pending.request, pending.call
@@ -67,11 +67,12 @@ def settle(group: Sequence[Pending], standing: Standing) -> Settlement:
         except HashsealError as error:
             outcomes.append(error)
             continue
-        answer = call.render(balance)
+        validation = call.validation.digest if call.validation else None
+        recorded = Recorded(call.id, len(call.signatures), balance.free, balance.paid, validation)
         left[call.account_id] = balance
-        given[request.place] = Delivered(request.digest, answer)
-        granted.append(Granted(pending, charge, answer))
-        outcomes.append(answer)
+        given[request.place] = Delivered(request.digest, recorded)
+        granted.append(Granted(pending, charge, recorded))
+        outcomes.append(recorded)
     changed = {one.pending.call.account_id for one in granted}
     return Settlement(
         tuple(outcomes), tuple(granted), {account: left[account] for account in changed}

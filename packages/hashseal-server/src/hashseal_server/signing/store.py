@@ -9,59 +9,51 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, Row, String, Table, select
-from sqlalchemy.exc import DataError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, select
 
 from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import (
-    AccountNotFound,
     FollowUpUsed,
     HashsealError,
     SignatureNotFound,
     StorageUnavailable,
 )
 from hashseal_server import audit
-from hashseal_server.accounts.model import AccountId
-from hashseal_server.accounts.quota import Balance, spend
-from hashseal_server.accounts.store import Booking, balances, book, lock_balances
-from hashseal_server.infra.commit import Delivered, RequestIdentity, answers, deliver, delivered
+from hashseal_server.accounts.model import AccountId, Principal, TokenId
+from hashseal_server.accounts.quota import Balance
+from hashseal_server.accounts.store import Booking, book, lock_balances, read_entitlements
+from hashseal_server.infra.commit import (
+    Answer,
+    Delivered,
+    Recorded,
+    RequestIdentity,
+    deliver,
+    delivered,
+)
 from hashseal_server.infra.crash import passing
-from hashseal_server.infra.db import Database, UtcDateTime, metadata
+from hashseal_server.infra.db import Database
 from hashseal_server.infra.group import Group
-from hashseal_server.pki.store import revoked_among
-from hashseal_server.signing.model import Call, FollowUp, Record
+from hashseal_server.infra.lanes import RowRefused, Unsettled
+from hashseal_server.infra.statements import Steps
+from hashseal_server.pki.store import key_of, revoked_among
+from hashseal_server.signing import tables
+from hashseal_server.signing.model import (
+    Arrival,
+    Call,
+    FollowUp,
+    Found,
+    KeptCall,
+    KeptSignature,
+    MadeSignature,
+    Record,
+    ValidationSet,
+)
 from hashseal_server.signing.settlement import Granted, Pending, Settlement, Standing, settle
+from hashseal_server.signing.tables import follow_ups, signatures, validation_sets
 
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds between looks at a database that went away in the middle of a COMMIT."""
-
-signatures = Table(
-    "signature",
-    metadata,
-    Column("position", Integer, primary_key=True),
-    Column("id", String(40), nullable=False, unique=True),
-    Column("call_id", String(32), nullable=False, index=True),
-    Column("account_id", String(32), ForeignKey("account.id"), nullable=False, index=True),
-    Column("seal_id", String(32), ForeignKey("seal.id"), nullable=False),
-    Column("hash_algorithm", String(16), nullable=False),
-    Column("hash", LargeBinary(64), nullable=False),
-    Column("level", String(8), nullable=False),
-    Column("signed_data", LargeBinary, nullable=False),
-    Column("token_serial", String(64)),
-    Column("signed_at", UtcDateTime, nullable=False),
-)
-follow_ups = Table(
-    "document_timestamp",
-    metadata,
-    Column("signature_id", String(40), ForeignKey("signature.id"), primary_key=True),
-    Column("token_serial", String(64), nullable=False),
-    Column("issued_at", UtcDateTime, nullable=False),
-)
-
-
-class _Poisoned(Exception):
-    """A statement failed over the values of one row, not over the state of the database."""
+_KNOWN_SETS = 10_000
 
 
 class SigningStore:
@@ -76,37 +68,28 @@ class SigningStore:
     ) -> None:
         self._database = database
         self._committed = committed
-        self._group: Group[Pending, bytes] = Group(self._commit_group, limit=group_limit)
+        self._arrivals: Group[Arrival, Found] = Group(self._look_up_group, limit=group_limit)
+        self._group: Group[Pending, Answer] = Group(self._commit_group, limit=group_limit)
+        self._sets: set[bytes] = set()
 
-    async def look_up(self, request: RequestIdentity, calls: int) -> bytes | None:
-        """The answer that this request already got; else make sure that enough calls are left.
+    async def look_up(self, arrival: Arrival) -> Found:
+        """What the database knows about a call before it is made.
 
-        The charge is made, exactly, when the call is committed; this only spares the key store
-        signatures that nobody can pay for.
+        Calls that arrive while a look is under way share the next one. The charge is made, exactly,
+        when the call is committed; that look only spares the key store signatures that nobody can
+        pay for.
 
         Raises:
-            IdempotencyKeyReused: the key belongs to another request.
-            QuotaExhausted: too few calls are left.
+            Overloaded: too many wait.
+            StorageUnavailable: the database does not answer.
         """
-        kept = (answers.c.account_id == balances.c.account_id) & (
-            answers.c.key_hash == request.key_hash
-        )
-        statement = (
-            select(balances, answers.c.request_digest, answers.c.answer)
-            .join(answers, kept, isouter=True)
-            .where(balances.c.account_id == request.account_id)
-        )
-        async with self._database.read() as connection:
-            row = (await connection.execute(statement)).first()
-        if row is None:
-            raise AccountNotFound("no account with that id")
-        if row.answer is not None:
-            return Delivered(bytes(row.request_digest), bytes(row.answer)).to(request)
-        spend(Balance(row.free, row.paid), calls)
-        return None
+        return await self._arrivals.submit(arrival)
 
-    async def commit(self, request: RequestIdentity, call: Call) -> bytes:
-        """Record, charge, audit and keep the answer in one transaction; the answer is returned.
+    async def _look_up_group(self, group: Sequence[Arrival]) -> Sequence[Found | HashsealError]:
+        return await self._database.look(_look_up(group))
+
+    async def commit(self, request: RequestIdentity, call: Call) -> Answer:
+        """Record, charge, audit and keep the answer in one transaction; what is kept is returned.
 
         Calls that arrive while a transaction is under way share the next one. When another call
         with the same key was faster, its answer is returned instead, and this call's signatures are
@@ -120,46 +103,44 @@ class SigningStore:
         """
         return await self._group.submit(Pending(request, call))
 
-    async def _commit_group(self, group: Sequence[Pending]) -> Sequence[bytes | HashsealError]:
+    async def _commit_group(self, group: Sequence[Pending]) -> Sequence[Answer | HashsealError]:
         try:
             return await self._commit_once(group)
-        except _Poisoned as error:
+        except RowRefused as error:
             if len(group) == 1:
                 raise StorageUnavailable("the call cannot be recorded") from error
         # One row is at fault; alone, only its own call suffers.
-        outcomes: list[bytes | HashsealError] = []
+        outcomes: list[Answer | HashsealError] = []
         for pending in group:
             try:
                 outcomes += await self._commit_once([pending])
-            except (_Poisoned, StorageUnavailable):
+            except StorageUnavailable:
                 outcomes.append(StorageUnavailable("the call cannot be recorded"))
         return outcomes
 
-    async def _commit_once(self, group: Sequence[Pending]) -> Sequence[bytes | HashsealError]:
+    async def _commit_once(self, group: Sequence[Pending]) -> Sequence[Answer | HashsealError]:
         """One transaction for all of them.
 
         Raises:
             StorageUnavailable: none of them is recorded.
         """
-        settlement: Settlement | None = None
+        sets = {one.call.validation for one in group if one.call.validation is not None}
+        new = [one for one in sets if one.digest not in self._sets]
+        settled: list[Settlement] = []
         try:
-            async with self._database.write() as connection:
-                settled = await _settle(connection, group)
-                passing("recorded")
-                settlement = settled
-        except StorageUnavailable as error:
-            if settlement is None:
-                if isinstance(error.__cause__, IntegrityError | DataError):
-                    raise _Poisoned from error
-                raise
-            return await self._resolve(group, settlement)
+            await self._database.record(_settle(group, new, settled))
+        except Unsettled:
+            return await self._resolve(group, settled[0])
         passing("committed")
-        self._committed(len(settlement.granted))
-        return settlement.outcomes
+        if len(self._sets) > _KNOWN_SETS:
+            self._sets.clear()
+        self._sets.update(one.digest for one in new)
+        self._committed(len(settled[0].granted))
+        return settled[0].outcomes
 
     async def _resolve(
         self, group: Sequence[Pending], settlement: Settlement
-    ) -> Sequence[bytes | HashsealError]:
+    ) -> Sequence[Answer | HashsealError]:
         """After a COMMIT whose outcome is unknown: the idempotency rows tell (I2).
 
         The balances are locked first: as long as the lost transaction may still commit it holds
@@ -168,15 +149,13 @@ class SigningStore:
         lost = StorageUnavailable("the database went away; ask again with the same key")
         for pause in _PAUSES:
             try:
-                async with self._database.write() as connection:
-                    await lock_balances(connection, {one.call.account_id for one in group})
-                    kept = await delivered(connection, [one.request for one in group])
+                kept = await self._database.record(_kept(group))
                 break
             except StorageUnavailable:
                 await asyncio.sleep(pause)
         else:
             return [lost] * len(group)
-        outcomes: list[bytes | HashsealError] = []
+        outcomes: list[Answer | HashsealError] = []
         for one, outcome in zip(group, settlement.outcomes, strict=True):
             known = kept.get(one.request.place)
             if isinstance(outcome, HashsealError):
@@ -187,34 +166,38 @@ class SigningStore:
                 outcomes.append(known.answer)
         return outcomes
 
-    async def commit_follow_up(self, request: RequestIdentity, made: FollowUp) -> bytes:
+    async def commit_follow_up(self, request: RequestIdentity, made: FollowUp) -> Answer:
         """Record a document timestamp with its answer; free, once per signature.
 
         Raises:
             FollowUpUsed: it was already taken under another key.
         """
-        async with self._database.write() as connection:
-            await lock_balances(connection, [made.account_id])
-            earlier = (await delivered(connection, [request])).get(request.place)
-            if earlier is not None:
-                return earlier.to(request)
-            taken = select(follow_ups.c.signature_id).where(
-                follow_ups.c.signature_id == made.signature_id
+        return await self._database.record(_follow_up(request, made))
+
+    async def kept(self, account_id: AccountId, recorded: Recorded) -> KeptCall:
+        """What the answer of a recorded call is made from.
+
+        Raises:
+            SignatureNotFound: absent, or another account's.
+        """
+        names = [f"{recorded.call_id}-{number}" for number in range(recorded.calls)]
+        content = None
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(signatures)
+                .where(signatures.c.account_id == account_id, signatures.c.id.in_(names))
+                .order_by(signatures.c.position)
             )
-            if (await connection.execute(taken)).first() is not None:
-                raise FollowUpUsed("the signature's document timestamp was taken")
-            await connection.execute(
-                follow_ups.insert().values(
-                    signature_id=made.signature_id,
-                    token_serial=made.token_serial,
-                    issued_at=made.at,
+            found = tuple(_kept_signature(row) for row in rows)
+            if recorded.validation is not None:
+                content = await connection.scalar(
+                    select(validation_sets.c.content).where(
+                        validation_sets.c.digest == recorded.validation
+                    )
                 )
-            )
-            content: dict[str, object] = {"signature": made.signature_id}
-            event = audit.Event("document.timestamped", content, made.at, made.account_id)
-            await audit.append(connection, [event])
-            await deliver(connection, [(request, made.answer, made.at)])
-        return made.answer
+        if len(found) != recorded.calls:
+            raise SignatureNotFound("no such call in this account")
+        return KeptCall(found, content)
 
     async def record(self, account_id: AccountId, signature_id: str) -> Record:
         """One entry of the account's signing log.
@@ -255,27 +238,72 @@ class SigningStore:
         return [_record(row) for row in rows[:limit]], more
 
 
-async def _settle(connection: AsyncConnection, group: Sequence[Pending]) -> Settlement:
+def _look_up(group: Sequence[Arrival]) -> Steps[list[Found]]:
+    rows = yield tables.LOOK_UP, [(one.token_id, one.key_hash, one.seal_id) for one in group]
+    return [_found(row, one.token_id) for row, one in zip(rows, group, strict=True)]
+
+
+def _found(row: Sequence[Any], token_id: TokenId) -> Found:
+    keyed_hash, account, entitlements, free, paid, seal_state, *earlier = row[:-1]
+    if account is None:
+        return Found()
+    owner = Principal(AccountId(account), token_id, read_entitlements(entitlements))
+    return Found(
+        owner=(keyed_hash, owner),
+        balance=Balance(free, paid),
+        seal_state=seal_state,
+        earlier=Delivered.of(earlier) if earlier[0] is not None else None,
+    )
+
+
+def _settle(
+    group: Sequence[Pending], new: Sequence[ValidationSet], settled: list[Settlement]
+) -> Steps[None]:
     """Lock, decide, record: few statements, whatever the size of the group."""
-    balances_left = await lock_balances(connection, [one.call.account_id for one in group])
+    left = yield from lock_balances(one.call.account_id for one in group)
     standing = Standing(
         # Answers of an account are written under its lock only: what is read now is final.
-        delivered=await delivered(connection, [one.request for one in group]),
-        balances=balances_left,
-        revoked=await revoked_among(
-            connection, [serial for one in group for serial in one.call.serials]
-        ),
+        delivered=(yield from delivered([one.request for one in group])),
+        balances=left,
+        revoked=(yield from revoked_among(serial for one in group for serial in one.call.serials)),
     )
     passing("locked")
     settlement = settle(group, standing)
     if granted := settlement.granted:
-        await book(connection, [_booking(one) for one in granted], settlement.balances)
-        await connection.execute(signatures.insert(), [row for g in granted for row in _rows(g)])
-        await audit.append(connection, [_event(one.pending.call) for one in granted])
-        await deliver(
-            connection, [(one.pending.request, one.answer, one.pending.call.at) for one in granted]
+        yield from book([_booking(one) for one in granted], settlement.balances)
+        if new:
+            at = group[0].call.at
+            yield tables.INSERT_VALIDATION, [(one.digest, one.content, at) for one in new]
+        rows = [
+            _row(one.pending.call, made) for one in granted for made in one.pending.call.signatures
+        ]
+        yield tables.INSERT, rows
+        yield from audit.append_steps([_event(one.pending.call) for one in granted])
+        yield from deliver(
+            [(one.pending.request, one.recorded, one.pending.call.at) for one in granted]
         )
-    return settlement
+    passing("recorded")
+    settled.append(settlement)
+
+
+def _kept(group: Sequence[Pending]) -> Steps[Any]:
+    yield from lock_balances(one.call.account_id for one in group)
+    return (yield from delivered([one.request for one in group]))
+
+
+def _follow_up(request: RequestIdentity, made: FollowUp) -> Steps[Answer]:
+    yield from lock_balances([made.account_id])
+    earlier = (yield from delivered([request])).get(request.place)
+    if earlier is not None:
+        return earlier.to(request)
+    if (yield tables.FOLLOW_UP_TAKEN, [(made.signature_id,)]):
+        raise FollowUpUsed("the signature's document timestamp was taken")
+    yield tables.INSERT_FOLLOW_UP, [(made.signature_id, made.token_serial, made.at)]
+    content: dict[str, object] = {"signature": made.signature_id}
+    event = audit.Event("document.timestamped", content, made.at, made.account_id)
+    yield from audit.append_steps([event])
+    yield from deliver([(request, made.answer, made.at)])
+    return made.answer
 
 
 def _booking(granted: Granted) -> Booking:
@@ -283,23 +311,24 @@ def _booking(granted: Granted) -> Booking:
     return Booking(call.account_id, call.id, granted.charge, call.seal_id, call.token_id, call.at)
 
 
-def _rows(granted: Granted) -> list[dict[str, object]]:
-    call = granted.pending.call
-    return [
-        {
-            "id": made.id,
-            "call_id": call.id,
-            "account_id": call.account_id,
-            "seal_id": call.seal_id,
-            "hash_algorithm": made.digest.algorithm.value,
-            "hash": made.digest.value,
-            "level": call.level,
-            "signed_data": made.signed_data,
-            "token_serial": made.token_serial,
-            "signed_at": call.at,
-        }
-        for made in call.signatures
-    ]
+def _row(call: Call, made: MadeSignature) -> tuple[object, ...]:
+    token = made.token
+    return (
+        made.id,
+        call.id,
+        call.account_id,
+        call.seal_id,
+        made.digest.algorithm.value,
+        made.digest.value,
+        call.level,
+        b"",
+        made.signature_value,
+        token.content_der if token else None,
+        token.signature_value if token else None,
+        key_of(token.tsu) if token else None,
+        str(token.content.serial) if token else None,
+        call.at,
+    )
 
 
 def _event(call: Call) -> audit.Event:
@@ -322,4 +351,14 @@ def _record(row: Row[Any]) -> Record:
         level=row.level,
         signed_at=row.signed_at,
         token_serial=row.token_serial,
+    )
+
+
+def _kept_signature(row: Row[Any]) -> KeptSignature:
+    return KeptSignature(
+        record=_record(row),
+        signature_value=row.signature_value,
+        token_content=row.token_content,
+        token_signature=row.token_signature,
+        tsu=int(row.tsu, 16) if row.tsu else None,
     )

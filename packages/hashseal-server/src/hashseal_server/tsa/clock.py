@@ -5,6 +5,7 @@ The sandbox trusts the system clock, and its certificates say TEST.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -20,6 +21,7 @@ class MonotonicClock:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._last: datetime | None = None
+        self._turn = threading.Lock()
 
     def read(self) -> datetime:
         """UTC with whole milliseconds, never before an earlier answer.
@@ -27,10 +29,11 @@ class MonotonicClock:
         Raises:
             TimestampUnavailable: the system clock has been set back; it passes by itself.
         """
-        moment = truncate(self._now())
-        if self._last is not None and moment < self._last:
-            if self._last - moment > TOLERATED_STEP:
-                raise TimestampUnavailable("the clock has gone back")
-            moment = self._last
-        self._last = moment
-        return moment
+        with self._turn:
+            moment = truncate(self._now())
+            if self._last is not None and moment < self._last:
+                if self._last - moment > TOLERATED_STEP:
+                    raise TimestampUnavailable("the clock has gone back")
+                moment = self._last
+            self._last = moment
+            return moment

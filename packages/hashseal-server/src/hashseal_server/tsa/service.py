@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from typing import Protocol
 
-from hashseal_core import cms, tsp
+from hashseal_core import tsp
 from hashseal_core.algorithms import Digest
 from hashseal_core.errors import (
-    CmsInvalid,
     DerInvalid,
     FaultySignature,
     HashLength,
@@ -20,9 +18,17 @@ from hashseal_core.errors import (
     Unavailable,
 )
 from hashseal_core.problems import problem_of
+from hashseal_server.keystore import verified
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.tsa.clock import MonotonicClock
-from hashseal_server.tsa.token import ACCURACY_MS, ALGORITHM, SIZE_BOUND_SPARE, token
+from hashseal_server.tsa.token import (
+    ACCURACY_MS,
+    ALGORITHM,
+    SIZE_BOUND_SPARE,
+    MadeToken,
+    assemble,
+    to_be_signed,
+)
 
 UNACCEPTED_POLICY, UNACCEPTED_EXTENSION = 15, 16
 _SERIAL_BITS = 159
@@ -32,13 +38,19 @@ class Unit(Protocol):
     """A timestamping unit: its key and its chain."""
 
     @property
+    def serial(self) -> int: ...
+    @property
     def key(self) -> str: ...
     @property
     def chain(self) -> tuple[bytes, ...]: ...
 
 
 class TimestampAuthority:
-    """Issues tokens with one unit."""
+    """Issues tokens with one unit.
+
+    Raises:
+        TimestampInvalid: the unit's certificate is not for timestamps.
+    """
 
     def __init__(
         self, *, keystore: KeyStore, clock: MonotonicClock, unit: Unit, policy: str
@@ -47,7 +59,9 @@ class TimestampAuthority:
         self._clock = clock
         self._policy = policy
         self._key = unit.key
-        self._chain: Sequence[bytes] = unit.chain[:-1]  # the root is the validator's own
+        self._serial = unit.serial
+        self._chain = unit.chain[:-1]  # the root is the validator's own
+        self._validity = tsp.tsu_validity(self._chain[0])
 
     @property
     def tsu_certificate(self) -> bytes:
@@ -65,8 +79,8 @@ class TimestampAuthority:
         *,
         nonce: int | None = None,
         certificate_wanted: bool = True,
-    ) -> bytes:
-        """A verified token over `digest`, DER.
+    ) -> MadeToken:
+        """A token over `digest` whose signature has been verified.
 
         Raises:
             TimestampUnavailable: clock or key cannot be trusted now.
@@ -79,24 +93,18 @@ class TimestampAuthority:
             accuracy_ms=ACCURACY_MS,
             nonce=nonce,
         )
+        if not self._validity[0] <= content.generated_at <= self._validity[1]:
+            raise TimestampUnavailable("the unit's certificate is not valid now")
+        encoded = tsp.tst_info(content)
+        attributes = to_be_signed(encoded, self._chain[0])
         try:
-            made = token(
-                content, self._chain, lambda tbs: self._keystore.sign(self._key, tbs, ALGORITHM)
-            )
-            checked = tsp.check_token(made, digest, nonce=nonce).signed_data
-        except (FaultySignature, TimestampInvalid, CmsInvalid, Unavailable) as error:
+            value = verified.sign(self._keystore, self._key, attributes, ALGORITHM, self._chain[0])
+        except (FaultySignature, Unavailable) as error:
             raise TimestampUnavailable("the token could not be signed") from error
-        if not certificate_wanted:
-            return cms.assemble(
-                signature_algorithm=ALGORITHM,
-                signed_attributes_der=checked.signed_attributes_der,
-                signature_value=checked.signature_value,
-                certificates=self._chain,
-                content_type=cms.CONTENT_TST_INFO,
-                content=checked.content,
-                embed_certificates=False,
-            )
-        return made
+        made = assemble(
+            encoded, self._chain, attributes, value, embed_certificates=certificate_wanted
+        )
+        return MadeToken(made, content, encoded, value, self._serial)
 
     def respond(self, request_der: bytes) -> bytes:  # noqa: PLR0911 - one per failInfo
         """A TimeStampResp, whatever comes in: granted, or refused with the right failInfo."""
@@ -104,13 +112,12 @@ class TimestampAuthority:
             request = tsp.parse_request(request_der)
             if request.policy not in {None, self._policy}:
                 return tsp.refused(UNACCEPTED_POLICY, "this policy is not offered")
-            return tsp.granted(
-                self.token(
-                    request.digest,
-                    nonce=request.nonce,
-                    certificate_wanted=request.certificate_wanted,
-                )
+            made = self.token(
+                request.digest,
+                nonce=request.nonce,
+                certificate_wanted=request.certificate_wanted,
             )
+            return tsp.granted(made.der)
         except tsp.UnacceptedExtension as error:
             return tsp.refused(UNACCEPTED_EXTENSION, error.detail)
         except (DerInvalid, HashLength) as error:

@@ -1,9 +1,10 @@
-"""Build one timestamp token (RFC 3161, EN 319 422). Pure: time, serial and signature come in."""
+"""One timestamp token (RFC 3161, EN 319 422), made from its parts. Pure: the signature comes in."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hashseal_core import cms, tsp
 from hashseal_core.algorithms import (
@@ -18,18 +19,41 @@ ACCURACY_MS = 1000
 SIZE_BOUND_SPARE = 256
 
 
-def token(
-    content: tsp.TokenContent, certificates: Sequence[bytes], sign: Callable[[bytes], bytes]
+@dataclass(frozen=True, slots=True)
+class MadeToken:
+    """A token (`der`), what it says, and the parts from which the same octets can be made again.
+
+    `content_der` is the TSTInfo; `tsu` the serial number of the unit's certificate.
+    """
+
+    der: bytes
+    content: tsp.TokenContent
+    content_der: bytes
+    signature_value: bytes
+    tsu: int
+
+
+def to_be_signed(content_der: bytes, tsu_certificate: bytes) -> bytes:
+    """The signed attributes over a TSTInfo."""
+    digest = Digest(DigestAlgorithm.SHA256, hashlib.sha256(content_der).digest())
+    return cms.signed_attributes(digest, tsu_certificate, content_type=cms.CONTENT_TST_INFO)
+
+
+def assemble(
+    content_der: bytes,
+    certificates: Sequence[bytes],
+    signed_attributes_der: bytes,
+    signature_value: bytes,
+    *,
+    embed_certificates: bool = True,
 ) -> bytes:
-    """DER of the token; `certificates` begins with the TSU's; `sign` gets the attributes."""
-    encoded = tsp.tst_info(content)
-    digest = Digest(DigestAlgorithm.SHA256, hashlib.sha256(encoded).digest())
-    attributes = cms.signed_attributes(digest, certificates[0], content_type=cms.CONTENT_TST_INFO)
+    """DER of the token; `certificates` begins with the TSU's."""
     return cms.assemble(
         signature_algorithm=ALGORITHM,
-        signed_attributes_der=attributes,
-        signature_value=sign(attributes),
+        signed_attributes_der=signed_attributes_der,
+        signature_value=signature_value,
         certificates=certificates,
         content_type=cms.CONTENT_TST_INFO,
-        content=encoded,
+        content=content_der,
+        embed_certificates=embed_certificates,
     )

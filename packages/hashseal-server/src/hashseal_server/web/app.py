@@ -4,66 +4,32 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from structlog.typing import FilteringBoundLogger
 
 from hashseal_core import protocol
-from hashseal_core.errors import InvalidValue, MalformedRequest, NotFound, UnsupportedMediaType
+from hashseal_core.errors import InvalidValue, NotFound
 from hashseal_server.accounts.model import Order, Principal
 from hashseal_server.accounts.quota import UNIT_PRICE
-from hashseal_server.accounts.service import Accounts
-from hashseal_server.accounts.store import AccountStore
-from hashseal_server.audit import AuditLog
-from hashseal_server.infra.admission import Admission
-from hashseal_server.infra.commit import RequestIdentity
-from hashseal_server.infra.db import Database
-from hashseal_server.infra.rates import Rates
-from hashseal_server.keystore.port import KeyStore
-from hashseal_server.pki.service import CertificateAuthority
-from hashseal_server.seals.service import Seals
 from hashseal_server.signing.model import Record
-from hashseal_server.signing.service import SigningService
-from hashseal_server.signing.store import SigningStore
-from hashseal_server.tsa.service import TimestampAuthority
 from hashseal_server.web import documentation
-from hashseal_server.web.bodies import idempotency_key, read
-from hashseal_server.web.observing import Figures, Observed
+from hashseal_server.web.bodies import read
+from hashseal_server.web.hot import Front, handlers
+from hashseal_server.web.observing import Observed
 from hashseal_server.web.openapi import document
-from hashseal_server.web.problems import on_error, request_id
+from hashseal_server.web.parts import Parts
+from hashseal_server.web.problems import Scope, on_error, request_id
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 _PAGE = 100
 AnyRequest = Request[Any, Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the routes need."""
-
-    accounts: Accounts
-    account_store: AccountStore
-    seals: Seals
-    signing: SigningService
-    signing_store: SigningStore
-    authority: CertificateAuthority
-    timestamps: TimestampAuthority
-    keystore: KeyStore
-    database: Database
-    log: FilteringBoundLogger
-    figures: Figures
-    audit: AuditLog
-    admission: Admission
-    rates: Rates
-    roles: frozenset[str]
 
 
 def application(parts: Parts) -> Observed:
@@ -77,15 +43,13 @@ def application(parts: Parts) -> Observed:
         logging_config=None,
         state=State({"log": parts.log}),
     )
-    return Observed(app, parts.log, parts.figures)
+    return Observed(Front(app, handlers(parts), parts.log), parts.log, parts.figures)
 
 
 def _routes(parts: Parts) -> list[HTTPRouteHandler]:
     found = _plain(parts)
     if "api" in parts.roles:
-        found += [*_signing(parts), *_reading(parts)]
-    if "tsa" in parts.roles:
-        found += _timestamps(parts)
+        found += [*_collecting(parts), *_reading(parts)]
     if "status" in parts.roles:
         found += _status(parts)
     return found
@@ -93,11 +57,15 @@ def _routes(parts: Parts) -> list[HTTPRouteHandler]:
 
 async def _caller(parts: Parts, request: AnyRequest) -> Principal:
     """Who asks; request id and account are there for the log from now on."""
-    request_id(request)
+    request_id(_scope(request))
     caller = await parts.accounts.authenticate(request.headers.get("authorization"))
     request.scope["state"]["account"] = caller.account_id
     await parts.rates.spend(caller.token_id)
     return caller
+
+
+def _scope(request: AnyRequest) -> Scope:
+    return cast("Scope", request.scope)
 
 
 async def _stamp(response: Response[Any]) -> Response[Any]:
@@ -108,37 +76,20 @@ async def _stamp(response: Response[Any]) -> Response[Any]:
 
 def _json(request: AnyRequest, body: bytes | protocol.Answer) -> Response[bytes]:
     octets = body if isinstance(body, bytes) else _ENCODER.encode(body)
-    headers = {"X-Request-Id": request_id(request)}
+    headers = {"X-Request-Id": request_id(_scope(request))}
     return Response(octets, media_type="application/json", headers=headers, status_code=200)
 
 
-def _signing(parts: Parts) -> list[HTTPRouteHandler]:
-    @post("/v1/documents/sign", name="sign_documents")
-    async def sign_documents(request: AnyRequest) -> Response[bytes]:
-        caller = await _caller(parts, request)
-        key = idempotency_key(request)
-        body, asked = await read(request, protocol.SignDocuments)
-        identity = RequestIdentity(caller.account_id, key, "documents/sign", body)
-        async with parts.admission.admitted(caller.account_id):
-            return _json(request, await parts.signing.sign(caller, asked, identity))
-
-    @post("/v1/timestamps", name="timestamp_document")
-    async def timestamp_document(request: AnyRequest) -> Response[bytes]:
-        caller = await _caller(parts, request)
-        key = idempotency_key(request)
-        body, asked = await read(request, protocol.TimestampDocument)
-        identity = RequestIdentity(caller.account_id, key, "timestamps", body)
-        async with parts.admission.admitted(caller.account_id):
-            return _json(request, await parts.signing.timestamp(caller, asked, identity))
-
+def _collecting(parts: Parts) -> list[HTTPRouteHandler]:
     @post("/v1/validation", name="collect_validation")
     async def collect_validation(request: AnyRequest) -> Response[bytes]:
         caller = await _caller(parts, request)
-        _, asked = await read(request, protocol.CollectValidation)
+        sent = request.headers.get("content-type", "")
+        asked = read(sent, await request.body(), protocol.CollectValidation)
         async with parts.admission.admitted(caller.account_id):
             return _json(request, await parts.signing.validation(asked))
 
-    return [sign_documents, timestamp_document, collect_validation]
+    return [collect_validation]
 
 
 def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small function a route
@@ -206,26 +157,7 @@ def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small 
     ]
 
 
-def _timestamps(parts: Parts) -> list[HTTPRouteHandler]:
-    @post("/tsa")
-    async def tsa(request: AnyRequest) -> Response[bytes]:
-        body = await _message(request, "application/timestamp-query", protocol.MAX_TIMESTAMP_QUERY)
-        answer = parts.timestamps.respond(body)
-        return Response(answer, media_type="application/timestamp-reply", status_code=200)
-
-    return [tsa]
-
-
 def _status(parts: Parts) -> list[HTTPRouteHandler]:
-    @post("/ocsp")
-    async def ocsp_post(request: AnyRequest) -> Response[bytes]:
-        body = await _message(request, "application/ocsp-request", protocol.MAX_TIMESTAMP_QUERY)
-        return Response(
-            await parts.authority.ocsp(body),
-            media_type="application/ocsp-response",
-            status_code=200,
-        )
-
     @get("/ocsp/{encoded:path}")
     async def ocsp_get(encoded: FromPath[str]) -> Response[bytes]:
         try:
@@ -244,7 +176,7 @@ def _status(parts: Parts) -> list[HTTPRouteHandler]:
         encoded = await parts.authority.issuer_certificate(_label(name, ".cer"))
         return Response(encoded, media_type="application/pkix-cert")
 
-    return [ocsp_post, ocsp_get, crl, certificate]
+    return [ocsp_get, crl, certificate]
 
 
 def _plain(parts: Parts) -> list[HTTPRouteHandler]:
@@ -278,15 +210,6 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
         return Response(documentation.page(), media_type="text/html", headers=headers)
 
     return [healthz, readyz, metrics, openapi, docs]
-
-
-async def _message(request: AnyRequest, media_type: str, limit: int) -> bytes:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
-        raise UnsupportedMediaType(f"send {media_type}")
-    body = await request.body()
-    if len(body) > limit:
-        raise MalformedRequest(f"a message has {limit} octets at most")
-    return body
 
 
 def _label(name: str, ending: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-from litestar import Request
 
 from hashseal_core import protocol
 from hashseal_core.errors import (
@@ -27,24 +26,23 @@ _BASE64_PDF = b"JVBERi"
 _Shape = TypeVar("_Shape", bound=protocol.Request)
 
 
-async def read(request: Request[Any, Any, Any], shape: type[_Shape]) -> tuple[bytes, _Shape]:
-    """Octets and decoded body.
+def read(content_type: str, body: bytes, shape: type[_Shape]) -> _Shape:
+    """The body, decoded.
 
     Raises:
         DocumentRefused, UnsupportedMediaType, BodyTooLarge, MalformedRequest, UnknownField,
         InvalidValue: without a word of what was sent.
     """
-    media_type = request.headers.get("content-type", "").lower()
+    media_type = content_type.lower()
     if media_type.startswith(_DOCUMENT_TYPES):
         raise DocumentRefused("documents are never taken here, only their hashes")
     if media_type.partition(";")[0].strip() != "application/json":
         raise UnsupportedMediaType("send application/json")
-    body = await request.body()
     if len(body) > protocol.MAX_BODY:
         raise BodyTooLarge("a body has 256 KiB at most")
     if b"%PDF" in body or _BASE64_PDF in body:
         raise DocumentRefused("documents are never taken here, only their hashes")
-    return body, decode(body, shape)
+    return decode(body, shape)
 
 
 def decode(body: bytes, shape: type[_Shape]) -> _Shape:
@@ -78,13 +76,12 @@ def _require_canonical(sent: str | list[str], values: bytes | list[bytes], field
             raise InvalidValue("hashes are standard base64 with padding", field=field)
 
 
-def idempotency_key(request: Request[Any, Any, Any]) -> str:
-    """The Idempotency-Key header.
+def idempotency_key(key: str | None) -> str:
+    """The value of the Idempotency-Key header.
 
     Raises:
         IdempotencyKeyMissing, IdempotencyKeyInvalid.
     """
-    key = request.headers.get("idempotency-key")
     if not key:
         raise IdempotencyKeyMissing("send an Idempotency-Key header")
     if not _KEY.fullmatch(key):

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
-from litestar import Litestar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from structlog.typing import FilteringBoundLogger
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Any, Receive, Send], Awaitable[None]]
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _GROUPS = (1, 2, 4, 8, 16, 32, 64, 128)
 _UNKNOWN = "(none)"
@@ -127,7 +127,7 @@ class Figures:
 class Observed:
     """Wraps the application; what it knows after the answer is logged and counted."""
 
-    def __init__(self, app: Litestar, log: FilteringBoundLogger, figures: Figures) -> None:
+    def __init__(self, app: App, log: FilteringBoundLogger, figures: Figures) -> None:
         self.inner = app
         self._log = log
         self._figures = figures

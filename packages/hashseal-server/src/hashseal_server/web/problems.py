@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from collections.abc import MutableMapping
+from typing import Any, TypeAlias
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from structlog.typing import FilteringBoundLogger
 
 from hashseal_core import errors, protocol
 from hashseal_core.problems import problem_of
 
+Scope: TypeAlias = MutableMapping[str, Any]
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "2"
 _BY_STATUS: dict[int, errors.HashsealError] = {
@@ -22,9 +25,9 @@ _BY_STATUS: dict[int, errors.HashsealError] = {
 }
 
 
-def request_id(request: Request[Any, Any, Any]) -> str:
+def request_id(scope: Scope) -> str:
     """The id of this request, made when first asked for."""
-    state = request.scope.setdefault("state", {})
+    state = scope.setdefault("state", {})
     known = state.get("request_id")
     if not isinstance(known, str):
         known = secrets.token_hex(8)
@@ -32,9 +35,11 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     return known
 
 
-def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The answer to any exception."""
-    request_id(request)
+def render(
+    error: Exception, scope: Scope, log: FilteringBoundLogger
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the answer to any exception."""
+    identity = request_id(scope)
     if isinstance(error, errors.HashsealError):
         shown = error
     elif isinstance(error, HTTPException):
@@ -42,9 +47,9 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[byte
         shown = _BY_STATUS.get(error.status_code, fallback)
     else:
         shown = errors.Internal("something failed inside; nothing was charged")
-        request.app.state.log.error("internal", request_id=request_id(request), exc_info=error)
+        log.error("internal", request_id=identity, exc_info=error)
     row = problem_of(shown)
-    request.scope["state"]["problem"] = row.code
+    scope["state"]["problem"] = row.code
     body = protocol.ProblemDetails(
         type=row.type,
         title=row.title,
@@ -52,11 +57,11 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[byte
         code=row.code,
         detail=shown.detail,
         action=row.action,
-        request_id=request_id(request),
+        request_id=identity,
         field=shown.field,
         retryable=row.retryable,
     )
-    headers = {"X-Request-Id": body.request_id}
+    headers = {"X-Request-Id": identity}
     if isinstance(shown, errors.RateLimited):
         headers |= {
             "Retry-After": str(shown.seconds),
@@ -70,6 +75,10 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[byte
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, HTTPException) and error.headers and "allow" in error.headers:
         headers["Allow"] = error.headers["allow"]
-    return Response(
-        msgspec.json.encode(body), status_code=row.status, media_type=MEDIA_TYPE, headers=headers
-    )
+    return row.status, headers, msgspec.json.encode(body)
+
+
+def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The answer to any exception of a route."""
+    status, headers, body = render(error, request.scope, request.app.state.log)  # type: ignore[arg-type]
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)

@@ -1,0 +1,74 @@
+"""Statements over rows: one text for both databases, few round trips however many rows there are.
+
+The hot path says what it does as *steps*: a generator that yields a statement with its rows, gets
+the rows of the answer sent back, and returns its result. Steps do no I/O and decide nothing about
+connections; a lane runs them. On PostgreSQL a statement runs once, over arrays; on SQLite once for
+each row, which costs no round trip there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, TypeVar
+
+Type = Literal["text", "bytea", "bigint", "timestamptz"]
+Rows: TypeAlias = Sequence[tuple[Any, ...]]
+Value = TypeVar("Value")
+_LOCK = re.compile(r"\{for ([^}]*)\}")
+Steps: TypeAlias = Generator[tuple["Statement", Rows], Rows, Value]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """SQL that reads its parameters from a table `r`, which `{rows}` stands for.
+
+    `columns` are those of `r`, with their types; `r.n` numbers the rows from 1. `{for …}` is a
+    locking clause, which SQLite, with its one writer, does without. `answers`: rows come back.
+    """
+
+    text: str
+    columns: Mapping[str, Type]
+    answers: bool = False
+
+    @cached_property
+    def postgresql(self) -> str:
+        """For asyncpg; one array a column."""
+        arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(self.columns.values(), 1))
+        rows = f"unnest({arrays}) WITH ORDINALITY AS r({', '.join([*self.columns, 'n'])})"
+        return _LOCK.sub(r"FOR \1", self.text).replace("{rows}", rows)
+
+    @cached_property
+    def sqlite(self) -> str:
+        """For `sqlite3`; one row of parameters, the number last."""
+        names = ", ".join(f"? AS {name}" for name in [*self.columns, "n"])
+        return _LOCK.sub("", self.text).replace("{rows}", f"(SELECT {names}) AS r")
+
+    def transposed(self, rows: Rows) -> list[tuple[Any, ...]]:
+        """Parameters for PostgreSQL."""
+        return list(zip(*rows, strict=True)) if rows else [()] * len(self.columns)
+
+    def numbered(self, rows: Rows) -> list[tuple[Any, ...]]:
+        """Parameters for SQLite, which keeps times as text in UTC."""
+        converters = [_CONVERTERS.get(kind) for kind in self.columns.values()]
+        if not any(converters):
+            return [(*row, n) for n, row in enumerate(rows, 1)]
+        return [
+            (*(_converted(value, how) for value, how in zip(row, converters, strict=True)), n)
+            for n, row in enumerate(rows, 1)
+        ]
+
+
+def _as_text(at: datetime) -> str:
+    """As SQLAlchemy writes a DateTime into SQLite."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {"timestamptz": _as_text}
+
+
+def _converted(value: Any, how: Callable[[Any], Any] | None) -> Any:
+    return value if how is None or value is None else how(value)
