@@ -94,6 +94,6 @@ def rows() -> Iterator[Fact]:
     ):
         most = ceiling([sign[name] for name in pair], [verify[name] for name in pair])
         yield Fact(
-            f"ceiling, {title}", most, "ceiling",
+            f"ceiling, {title}", most, "at most",
             "two signatures ÷ (the same and their verification with the public key)",
         )  # fmt: skip

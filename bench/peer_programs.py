@@ -103,8 +103,9 @@ class Signer:
             validation_context=self._context() if self._long_term else None,
         )  # fmt: skip
         writer = IncrementalPdfFileWriter(io.BytesIO(self._pdf))
+        # Without a size it would sign once more, to learn how long a signature is.
         signed = await async_sign_pdf(
-            writer, metadata, signer=self._signer, timestamper=self._stamper
+            writer, metadata, signer=self._signer, timestamper=self._stamper, bytes_reserved=16384
         )
         return bytes(signed.getvalue())
 

@@ -32,7 +32,7 @@ from hashseal_core import tsp
 from hashseal_core.algorithms import Digest, DigestAlgorithm
 
 ROUNDS = 3
-SECONDS = 2.0
+SECONDS = 1.5
 DIGEST = bytes(range(32))
 QUERY = tsp.build_request(Digest(DigestAlgorithm.SHA256, DIGEST), nonce=7)
 OIDS = {"RSA-2048": "1.2.840.113549.1.1.11", "P-256": "1.2.840.10045.4.3.2"}
@@ -180,6 +180,7 @@ def said(process: subprocess.Popen[str], patience: float) -> str:
 
 RAW = "raw signature values only"
 TOKEN = "a timestamp token only"
+PDF = "a signed 10 KB PDF with CMS and timestamp"
 PEERS = (
     Peer("certomancer-csc-dummy signHash, RSA-2048", RAW, sign_hash("RSA-2048", 1)),
     Peer("certomancer-csc-dummy signHash, P-256", RAW, sign_hash("P-256", 1)),
@@ -190,17 +191,17 @@ PEERS = (
     Peer("openssl ts -reply, P-256", f"{TOKEN}, a process each", openssl_ts("P-256")),
     Peer(
         "pyHanko B-T, RSA-2048 twice, all in one process",
-        "a signed 10 KB PDF with CMS and timestamp",
+        PDF,
         pyhanko("RSA-2048", "B-T"),
     ),
     Peer(
         "pyHanko B-LT, RSA-2048 twice, all in one process",
-        "the same with certificates and CRL",
+        f"{PDF}, certificates and CRL",
         pyhanko("RSA-2048", "B-LT"),
     ),
     Peer(
         "pyHanko B-LT, P-256 twice, certomancer TSA over HTTP",
-        "the same with certificates and CRL; CPU of both processes",
+        f"{PDF}, certificates and CRL; CPU of both processes",
         pyhanko("P-256", "B-LT", remote=True),
     ),
 )
