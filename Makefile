@@ -29,7 +29,7 @@ faults: environment
 	@$(BIN)/python tools/judges.py
 	HASHSEAL_FAULT_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest -q -s tests/faults
 
-# What is measured against its limit, in one table; about ten minutes.
+# What is measured against its limit and beside peers, in one table; about ten minutes.
 bench: environment
 	@$(BIN)/python tools/judges.py
 	@$(BIN)/python bench/run.py all $(TABLE)

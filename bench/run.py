@@ -1,12 +1,10 @@
 """Print one table of what is measured against its limit; with a file name, also as Markdown.
 
-python bench/run.py [service|documents|all] [table.md]
+python bench/run.py [limits|documents|service|peers|all] [table.md]
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,21 +12,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "judging"))
 
 import documents
+import limits
+import peers
 import service
-from table import HEAD, Row, line, markdown
+from machine import machine
+from table import HEAD, Fact, Row, line, markdown
 
 
-def machine() -> str:
-    """What it ran on."""
-    text = Path("/proc/cpuinfo").read_text()
-    model = text.partition("model name")[2].partition(":")[2].partition("\n")[0].strip()
-    return (
-        f"{os.cpu_count()} cores, {model or platform.machine()}, Python {platform.python_version()}"
-    )
-
-
-def rows(what: str) -> Iterator[Row]:
+def rows(what: str) -> Iterator[Row | Fact]:
     """Everything that was asked for, as it is measured."""
+    if what in {"limits", "all"}:
+        yield from limits.rows()
     if what in {"documents", "all"}:
         yield from documents.rows()
     if what in {"service", "all"}:
@@ -36,6 +30,8 @@ def rows(what: str) -> Iterator[Row]:
         for database in ("PostgreSQL", "SQLite"):
             yield from service.signing(database)
             yield service.group_commit(database)
+    if what in {"peers", "all"}:
+        yield from peers.rows()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""One row of the table, and how it is printed."""
+"""The rows of the table, and how they are printed."""
 
 from __future__ import annotations
 
@@ -28,22 +28,44 @@ class Row:
         return "goal" if reached(self.goal) else "bar" if reached(self.bar) else "below"
 
 
-HEAD = f"{'figure':66} {'ratio':>8} {'bar':>6} {'goal':>6}  {'':6} raw"
+@dataclass(frozen=True)
+class Fact:
+    """A figure that has nothing to reach, with its unit; without a figure, `raw` says why."""
+
+    name: str
+    figure: float | None
+    unit: str
+    raw: str
 
 
-def line(row: Row) -> str:
+HEAD = f"{'figure':66} {'ratio':>8} {'bar':>6} {'goal':>6}  {'':7} raw"
+
+
+def cost(name: str, seconds: float, units: float, rate: float, delivers: str) -> Fact:
+    """What one signature costs: CPU seconds, the same in U (`limits.unit`), signatures a second."""
+    return Fact(name, units, "U", f"{1e6 * seconds:.0f} µs CPU, {rate:.0f}/s; delivers {delivers}")
+
+
+def line(row: Row | Fact) -> str:
     """The row as text."""
-    return f"{row.name:66} {row.figure:8.3f} {row.bar:6g} {row.goal:6g}  {row.verdict:6} {row.raw}"
+    if isinstance(row, Fact):
+        figure = "-" if row.figure is None else f"{row.figure:.3f}"
+        return f"{row.name:66} {figure:>8} {'-':>6} {'-':>6}  {row.unit:7} {row.raw}"
+    return f"{row.name:66} {row.figure:8.3f} {row.bar:6g} {row.goal:6g}  {row.verdict:7} {row.raw}"
 
 
-def markdown(rows: Iterable[Row]) -> str:
+def markdown(rows: Iterable[Row | Fact]) -> str:
     """The table for the documentation."""
     lines = [
         "| figure | measured | first bar | goal | reached | raw |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    lines += [
-        f"| {r.name} | {r.figure:.3f} | {r.bar:g} | {r.goal:g} | {r.verdict} | {r.raw} |"
-        for r in rows
-    ]
+    for row in rows:
+        if isinstance(row, Fact):
+            figure = "" if row.figure is None else f"{row.figure:.3f} "
+            lines.append(f"| {row.name} | {figure}{row.unit} | - | - | - | {row.raw} |")
+        else:
+            lines.append(
+                f"| {row.name} | {row.figure:.3f} | {row.bar:g} | {row.goal:g} | {row.verdict} | {row.raw} |"
+            )
     return "\n".join(lines) + "\n"
