@@ -6,7 +6,6 @@ a fraction of a second. Run as a program it is the nursery.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -94,7 +93,7 @@ def nursery() -> None:
     import itertools
 
     from hashseal_server.infra import crash
-    from hashseal_server.main import serve
+    from hashseal_server.main import run
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
@@ -117,7 +116,7 @@ def nursery() -> None:
             requests_per_minute=0,
         )
         try:
-            asyncio.run(serve(settings, HOST, order["port"]))
+            run(settings, HOST, order["port"])
         finally:
             os._exit(0)
 

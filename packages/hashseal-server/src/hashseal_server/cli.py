@@ -30,7 +30,8 @@ from hashseal_server.audit import Entry, verify
 from hashseal_server.audit.journal import read
 from hashseal_server.infra.db import Database
 from hashseal_server.infra.supervisor import Supervisor, command, listen
-from hashseal_server.main import Operator, now, operator, serve
+from hashseal_server.main import Operator, now, operator
+from hashseal_server.main import run as run_service
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.settings import Role, load, unknown_variables
 
@@ -125,13 +126,13 @@ def run(
     settings = load(**{name: value for name, value in given.items() if value is not None})
     if listening is not None:
         shared = socket.socket(fileno=listening)
-        asyncio.run(serve(settings, settings.host, settings.port, shared))
+        run_service(settings, settings.host, settings.port, shared)
         return
     place = {"address": f"http://{settings.host}:{settings.port}", "workers": settings.workers}
     if settings.workers == 1:
         _show(place, as_json=as_json)
         sys.stdout.flush()
-        asyncio.run(serve(settings, settings.host, settings.port))
+        run_service(settings, settings.host, settings.port)
         return
     _with(lambda opened: opened.check())
     with listen(settings.host, settings.port) as made:

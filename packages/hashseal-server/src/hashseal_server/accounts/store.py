@@ -38,7 +38,7 @@ from hashseal_server.accounts.model import Account, AccountId, Order, Principal,
 from hashseal_server.accounts.quota import Balance, Charge
 from hashseal_server.audit import Event, append
 from hashseal_server.infra.db import BigNumber, Database, UtcDateTime, metadata
-from hashseal_server.infra.statements import Statement, Steps
+from hashseal_server.infra.statements import Rows, Statement, Steps
 
 accounts = Table(
     "account",
@@ -299,28 +299,30 @@ def lock_balances(account_ids: Iterable[AccountId]) -> Steps[dict[AccountId, Bal
 
     Locked in one order, so that two groups never wait for each other.
     """
-    rows = yield _LOCK, [(account,) for account in sorted(set(account_ids))]
+    rows = yield [(_LOCK, [(account,) for account in sorted(set(account_ids))])]
     return {AccountId(row[0]): Balance(row[1], row[2]) for row in rows}
 
 
-def book(bookings: Sequence[Booking], left: Mapping[AccountId, Balance]) -> Steps[None]:
+def book(
+    bookings: Sequence[Booking], left: Mapping[AccountId, Balance]
+) -> list[tuple[Statement, Rows]]:
     """Write charges and what they leave, in the transaction that locked the balances."""
-    yield _LEFT, [(account, left_over.free, left_over.paid) for account, left_over in left.items()]
-    yield (
-        _CHARGE,
-        [
-            (
-                one.account_id,
-                -one.charge.free,
-                -one.charge.paid,
-                f"call-{one.call_id}",
-                one.seal_id,
-                one.token_id,
-                one.at,
-            )
-            for one in bookings
-        ],
-    )
+    charges = [
+        (
+            one.account_id,
+            -one.charge.free,
+            -one.charge.paid,
+            f"call-{one.call_id}",
+            one.seal_id,
+            one.token_id,
+            one.at,
+        )
+        for one in bookings
+    ]
+    return [
+        (_LEFT, [(account, over.free, over.paid) for account, over in left.items()]),
+        (_CHARGE, charges),
+    ]
 
 
 async def _grant(

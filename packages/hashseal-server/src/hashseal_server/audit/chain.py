@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+
+import msgspec
 
 from hashseal_core.algorithms import DigestAlgorithm, SignatureAlgorithm, SignatureScheme
 from hashseal_core.cms import verify_signature_value
@@ -13,6 +14,7 @@ from hashseal_core.errors import Untrustworthy
 
 GENESIS = bytes(32)
 ALGORITHM = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
+_JSON = msgspec.json.Encoder(order="sorted")
 _CONTEXT = b"hashseal audit checkpoint 1\n"
 
 
@@ -60,7 +62,14 @@ class Finding:
 
 def link(previous: bytes, entry: Entry) -> bytes:
     """The hash of an entry, given the one before it."""
-    fields = {name: value for name, value in asdict(entry).items() if name != "hash"}
+    fields: dict[str, object] = {
+        "account_id": entry.account_id,
+        "content": entry.content,
+        "event": entry.event,
+        "position": entry.position,
+        "record_id": entry.record_id,
+        "recorded_at": entry.recorded_at,
+    }
     return hashlib.sha256(previous + _canonical(fields)).digest()
 
 
@@ -127,4 +136,4 @@ def _signed(checkpoint: Checkpoint, public_key: bytes | None) -> bool:
 
 
 def _canonical(fields: dict[str, object]) -> bytes:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _JSON.encode(fields)

@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -21,16 +22,14 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    delete,
     select,
-    text,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hashseal_server.audit.chain import GENESIS, Entry, link
 from hashseal_server.audit.journal import Journal
-from hashseal_server.infra.db import BigNumber, Database, UtcDateTime, metadata, padded
-from hashseal_server.infra.statements import Statement, Steps
+from hashseal_server.infra.db import BigNumber, Database, UtcDateTime, metadata
+from hashseal_server.infra.statements import NO_ROWS, Rows, Statement, Steps, as_time
 
 records = Table(
     "audit_record",
@@ -65,9 +64,38 @@ _PUT = Statement(
        SELECT r.first_id, r.record_ids FROM {rows}""",
     {"first_id": "bigint", "record_ids": "text"},
 )
+_ALONE = Statement(
+    "SELECT pg_try_advisory_xact_lock(r.number) FROM {rows}",
+    {"number": "bigint"},
+    answers=True,
+    on_sqlite="SELECT 1 FROM {rows}",  # one writer, so nobody else sequences
+)
+_TRANSACTIONS = 200
+_WAITING = Statement(
+    f"SELECT first_id, record_ids FROM audit_pending ORDER BY first_id LIMIT {_TRANSACTIONS}",  # noqa: S608
+    {},
+    answers=True,
+)
+_LAST = Statement(
+    "SELECT position, hash FROM audit_chain ORDER BY position DESC LIMIT 1", {}, answers=True
+)
+_RECORDS = Statement(
+    """SELECT a.id, a.event, a.account_id, a.content, a.recorded_at
+       FROM {rows} JOIN audit_record a ON a.id = r.id""",
+    {"id": "bigint"},
+    answers=True,
+)
+_CHAIN = Statement(
+    """INSERT INTO audit_chain (position, record_id, hash)
+       SELECT r.position, r.record_id, r.hash FROM {rows}""",
+    {"position": "bigint", "record_id": "bigint", "hash": "bytea"},
+)
+_TAKE = Statement(
+    "DELETE FROM audit_pending WHERE first_id IN (SELECT r.first_id FROM {rows})",
+    {"first_id": "bigint"},
+)
 _JSON = msgspec.json.Encoder(order="sorted")
 _SEQUENCER_LOCK = 0x61756474  # one sequencer at a time; any number nobody else uses
-_TRANSACTIONS = 200
 _PAGE = 2_000
 
 
@@ -99,14 +127,13 @@ async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
     await connection.execute(pending.insert().values(first_id=ids[0], record_ids=json.dumps(ids)))
 
 
-def append_steps(events: Sequence[Event]) -> Steps[None]:
-    """The same as steps."""
-    rows = yield (
-        _APPEND,
-        [(event.name, event.account_id, encoded(event), event.at) for event in events],
-    )
-    ids = sorted(row[0] for row in rows)
-    yield _PUT, [(ids[0], json.dumps(ids))]
+def append_steps(
+    events: Sequence[Event], with_them: Sequence[tuple[Statement, Rows]] = ()
+) -> Steps[None]:
+    """The same as steps; what else is written `with_them` costs no round trip of its own."""
+    kept = [(event.name, event.account_id, encoded(event), event.at) for event in events]
+    ids = sorted(row[0] for row in (yield [*with_them, (_APPEND, kept)]))
+    yield [(_PUT, [(ids[0], json.dumps(ids))])]
 
 
 def encoded(event: Event) -> str:
@@ -119,6 +146,7 @@ class AuditLog:
 
     def __init__(self, database: Database, journal: Journal) -> None:
         self._database = database
+        self._lane = database.lane()
         self._journal = journal
 
     @property
@@ -134,43 +162,10 @@ class AuditLog:
             OutputRefused, KeystoreUnavailable: chained, but not published; later, then.
         """
         count = 0
-        while chained := await self._chain_some():
+        while chained := await self._lane.write(_chain_some()):
             count += chained
         await self._publish()
         return count
-
-    async def _chain_some(self) -> int:
-        async with self._database.write() as connection:
-            if not await _alone(connection):
-                return 0
-            waiting = (
-                await connection.execute(
-                    select(pending).order_by(pending.c.first_id).limit(_TRANSACTIONS)
-                )
-            ).all()
-            if not waiting:
-                return 0
-            ids = [number for row in waiting for number in json.loads(row.record_ids)]
-            last = (
-                await connection.execute(select(chain).order_by(chain.c.position.desc()).limit(1))
-            ).first()
-            position, previous = (last.position, bytes(last.hash)) if last else (0, GENESIS)
-            rows = await connection.execute(
-                select(records).where(records.c.id.in_(padded(ids))).order_by(records.c.id)
-            )
-            links = []
-            for row in rows:
-                position += 1
-                previous = link(previous, _entry(position, row, b""))
-                links.append({"position": position, "record_id": row.id, "hash": previous})
-            if links:
-                await connection.execute(chain.insert(), links)
-            await connection.execute(
-                delete(pending).where(
-                    pending.c.first_id.in_(padded(row.first_id for row in waiting))
-                )
-            )
-        return len(ids)
 
     async def _publish(self) -> None:
         while True:
@@ -234,12 +229,26 @@ class AuditLog:
             return list((await connection.execute(statement)).scalars())
 
 
-async def _alone(connection: AsyncConnection) -> bool:
-    """No other process sequences now; SQLite has one writer anyway."""
-    if connection.dialect.name != "postgresql":
-        return True
-    statement = text("SELECT pg_try_advisory_xact_lock(:number)").bindparams(number=_SEQUENCER_LOCK)
-    return bool((await connection.execute(statement)).scalar_one())
+def _chain_some() -> Steps[int]:
+    """Chain what waits, at most `_TRANSACTIONS` transactions of it; how many records."""
+    if not (yield [(_ALONE, [(_SEQUENCER_LOCK,)])])[0][0]:
+        return 0
+    waiting = yield [(_WAITING, NO_ROWS)]
+    if not waiting:
+        return 0
+    ids = sorted(number for row in waiting for number in json.loads(row[1]))
+    last = yield [(_LAST, NO_ROWS)]
+    position, previous = (last[0][0], last[0][1]) if last else (0, GENESIS)
+    rows = yield [(_RECORDS, [(number,) for number in ids])]
+    links = []
+    for record_id, event, account_id, content, recorded_at in sorted(rows, key=itemgetter(0)):
+        position += 1
+        at = as_time(recorded_at).isoformat()
+        entry = Entry(position, record_id, event, account_id, content, at, "")
+        previous = link(previous, entry)
+        links.append((position, record_id, previous))
+    yield [(_CHAIN, links), (_TAKE, [(row[0],) for row in waiting])]
+    return len(links)
 
 
 def _entry(position: int, row: Row[Any], digest: bytes) -> Entry:

@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table
 
 from hashseal_core.errors import IdempotencyKeyReused
 from hashseal_server.infra.db import UtcDateTime, metadata
-from hashseal_server.infra.statements import Statement, Steps
+from hashseal_server.infra.statements import Rows, Statement, Steps
 
 answers = Table(
     "idempotency_answer",
@@ -138,13 +138,13 @@ def delivered(
     requests: Sequence[RequestIdentity],
 ) -> Steps[Mapping[tuple[str, bytes], Delivered]]:
     """The answers that these requests, or others with their keys, got before."""
-    rows = yield _DELIVERED, [*{request.place for request in requests}]
+    rows = yield [(_DELIVERED, [*{request.place for request in requests}])]
     return {(row[0], row[1]): Delivered.of(row[2:]) for row in rows}
 
 
-def deliver(given: Sequence[tuple[RequestIdentity, Answer, datetime]]) -> Steps[None]:
+def deliver(given: Sequence[tuple[RequestIdentity, Answer, datetime]]) -> tuple[Statement, Rows]:
     """Record answers in the transaction that makes them true."""
-    yield _DELIVER, [_row(request, answer, at) for request, answer, at in given]
+    return _DELIVER, [_row(request, answer, at) for request, answer, at in given]
 
 
 def _row(request: RequestIdentity, answer: Answer, at: datetime) -> tuple[object, ...]:

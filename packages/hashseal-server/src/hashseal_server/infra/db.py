@@ -47,6 +47,15 @@ _SESSION = {
     # A replica that was stopped inside a transaction must not hold its locks for long.
     "idle_in_transaction_session_timeout": "3s",
 }
+_BY_KEY = {
+    # Steps ask for few rows by their keys. A planner that has no statistics yet, or old ones, would
+    # scan a table that has grown since.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
 Value = TypeVar("Value")
 BigNumber = BigInteger().with_variant(Integer, "sqlite")
 """Numbers of rows that only grow; SQLite's are that wide by themselves."""
@@ -85,7 +94,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         place = _with_driver(url)
-        self._reading, self._writing = (_lane(place) for _ in range(2))
+        self._place = place
+        self._lanes: list[Lane] = []
+        self._reading, self._writing = self.lane(), self.lane()
         if place.get_backend_name() == "sqlite":
             self.engine: AsyncEngine = create_async_engine(place, pool_size=8, hide_parameters=True)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
@@ -128,6 +139,12 @@ class Database:
                     yield connection
         except _LOST as error:
             raise StorageUnavailable("the database cannot record this now") from error
+
+    def lane(self) -> Lane:
+        """One more connection for steps; it is closed with the database."""
+        made = _lane(self._place)
+        self._lanes.append(made)
+        return made
 
     async def look(self, steps: Steps[Value]) -> Value:
         """Run steps that only read.
@@ -200,8 +217,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._reading.close()
-        await self._writing.close()
+        for lane in self._lanes:
+            await lane.close()
         await self.engine.dispose()
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import asyncpg
 
 from hashseal_core.errors import HashsealError, StorageUnavailable
-from hashseal_server.infra.statements import Steps
+from hashseal_server.infra.statements import Steps, joined
 
 Value = TypeVar("Value")
 _LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, sqlite3.Error)
@@ -108,10 +108,11 @@ class PostgresqlLane:
 
     async def _drive(self, connection: asyncpg.Connection, steps: Steps[Value]) -> Value:
         try:
-            statement, rows = next(steps)
+            asked = next(steps)
             while True:
-                found = await connection.fetch(statement.postgresql, *statement.transposed(rows))
-                statement, rows = steps.send(found)
+                text = joined(tuple([statement for statement, _ in asked]))
+                values = [v for statement, rows in asked for v in statement.transposed(rows)]
+                asked = steps.send(await connection.fetch(text, *values))
         except StopIteration as end:
             value: Value = end.value
             return value
@@ -187,15 +188,17 @@ class SqliteLane:
 
     def _drive(self, connection: sqlite3.Connection, steps: Steps[Value]) -> Value:
         try:
-            statement, rows = next(steps)
+            asked = next(steps)
             while True:
                 found: list[tuple[Any, ...]] = []
-                if statement.answers:
-                    for row in statement.numbered(rows):
-                        found += connection.execute(statement.sqlite, row)
-                else:
-                    connection.executemany(statement.sqlite, statement.numbered(rows))
-                statement, rows = steps.send(found)
+                for statement, rows in asked:
+                    found.clear()
+                    if statement.answers:
+                        for row in statement.numbered(rows):
+                            found += connection.execute(statement.sqlite, row)
+                    else:
+                        connection.executemany(statement.sqlite, statement.numbered(rows))
+                asked = steps.send(found)
         except StopIteration as end:
             value: Value = end.value
             return value

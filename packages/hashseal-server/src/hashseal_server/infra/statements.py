@@ -12,32 +12,37 @@ import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar
 
 Type = Literal["text", "bytea", "bigint", "timestamptz"]
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 Value = TypeVar("Value")
+NO_ROWS: Rows = ((),)
 _LOCK = re.compile(r"\{for ([^}]*)\}")
-Steps: TypeAlias = Generator[tuple["Statement", Rows], Rows, Value]
+Steps: TypeAlias = Generator[Sequence[tuple["Statement", Rows]], Rows, Value]
+"""Yields statements that do not depend on each other; the answer is that of the last one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Statement:
     """SQL that reads its parameters from a table `r`, which `{rows}` stands for.
 
-    `columns` are those of `r`, with their types; `r.n` numbers the rows from 1. `{for …}` is a
-    locking clause, which SQLite, with its one writer, does without. `answers`: rows come back.
+    `columns` are those of `r`, with their types; `r.n` numbers the rows from 1. Without columns
+    there are no rows, and it runs once. `{for …}` is a locking clause, which SQLite, with its one
+    writer, does without. `answers`: rows come back. `on_sqlite` is what SQLite gets where it has no
+    such thing.
     """
 
     text: str
     columns: Mapping[str, Type]
     answers: bool = False
+    on_sqlite: str | None = None
 
-    @cached_property
-    def postgresql(self) -> str:
-        """For asyncpg; one array a column."""
-        arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(self.columns.values(), 1))
+    def postgresql(self, first: int = 1) -> str:
+        """For asyncpg; one array a column, numbered from `first`."""
+        numbered = enumerate(self.columns.values(), first)
+        arrays = ", ".join(f"${n}::{kind}[]" for n, kind in numbered)
         rows = f"unnest({arrays}) WITH ORDINALITY AS r({', '.join([*self.columns, 'n'])})"
         return _LOCK.sub(r"FOR \1", self.text).replace("{rows}", rows)
 
@@ -45,7 +50,8 @@ class Statement:
     def sqlite(self) -> str:
         """For `sqlite3`; one row of parameters, the number last."""
         names = ", ".join(f"? AS {name}" for name in [*self.columns, "n"])
-        return _LOCK.sub("", self.text).replace("{rows}", f"(SELECT {names}) AS r")
+        text = self.on_sqlite or _LOCK.sub("", self.text)
+        return text.replace("{rows}", f"(SELECT {names}) AS r")
 
     def transposed(self, rows: Rows) -> list[tuple[Any, ...]]:
         """Parameters for PostgreSQL."""
@@ -53,6 +59,8 @@ class Statement:
 
     def numbered(self, rows: Rows) -> list[tuple[Any, ...]]:
         """Parameters for SQLite, which keeps times as text in UTC."""
+        if not self.columns:
+            return [()]
         converters = [_CONVERTERS.get(kind) for kind in self.columns.values()]
         if not any(converters):
             return [(*row, n) for n, row in enumerate(rows, 1)]
@@ -60,6 +68,25 @@ class Statement:
             (*(_converted(value, how) for value, how in zip(row, converters, strict=True)), n)
             for n, row in enumerate(rows, 1)
         ]
+
+
+@lru_cache(maxsize=64)
+def joined(statements: tuple[Statement, ...]) -> str:
+    """One statement of PostgreSQL that does what all of them do, with their parameters in turn."""
+    *before, last = statements
+    parts, first = [], 1
+    for number, statement in enumerate(before):
+        parts.append(f"s{number} AS ({statement.postgresql(first)})")
+        first += len(statement.columns)
+    front = f"WITH {', '.join(parts)} " if parts else ""
+    return front + last.postgresql(first)
+
+
+def as_time(value: datetime | str) -> datetime:
+    """A time of an answer, whichever database it came from: aware, UTC."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value.astimezone(UTC)
 
 
 def _as_text(at: datetime) -> str:

@@ -193,7 +193,7 @@ class PkiStore:
 
 def revoked_among(serials: Iterable[int]) -> Steps[frozenset[int]]:
     """Which of these are revoked; none becomes so before the caller's transaction ends (I11)."""
-    rows = yield _STATES, [(key,) for key in sorted({key_of(serial) for serial in serials})]
+    rows = yield [(_STATES, [(key,) for key in sorted({key_of(serial) for serial in serials})])]
     return frozenset(int(serial, 16) for serial, state in rows if state == "revoked")
 
 

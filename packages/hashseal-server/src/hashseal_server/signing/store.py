@@ -239,7 +239,7 @@ class SigningStore:
 
 
 def _look_up(group: Sequence[Arrival]) -> Steps[list[Found]]:
-    rows = yield tables.LOOK_UP, [(one.token_id, one.key_hash, one.seal_id) for one in group]
+    rows = yield [(tables.LOOK_UP, [(one.token_id, one.key_hash, one.seal_id) for one in group])]
     return [_found(row, one.token_id) for row, one in zip(rows, group, strict=True)]
 
 
@@ -270,18 +270,14 @@ def _settle(
     passing("locked")
     settlement = settle(group, standing)
     if granted := settlement.granted:
-        yield from book([_booking(one) for one in granted], settlement.balances)
-        if new:
-            at = group[0].call.at
-            yield tables.INSERT_VALIDATION, [(one.digest, one.content, at) for one in new]
-        rows = [
-            _row(one.pending.call, made) for one in granted for made in one.pending.call.signatures
+        at = group[0].call.at
+        written = [
+            *book([_booking(one) for one in granted], settlement.balances),
+            (tables.INSERT_VALIDATION, [(one.digest, one.content, at) for one in new]),
+            (tables.INSERT, [row for one in granted for row in _rows(one.pending.call)]),
+            deliver([(one.pending.request, one.recorded, one.pending.call.at) for one in granted]),
         ]
-        yield tables.INSERT, rows
-        yield from audit.append_steps([_event(one.pending.call) for one in granted])
-        yield from deliver(
-            [(one.pending.request, one.recorded, one.pending.call.at) for one in granted]
-        )
+        yield from audit.append_steps([_event(one.pending.call) for one in granted], written)
     passing("recorded")
     settled.append(settlement)
 
@@ -296,19 +292,25 @@ def _follow_up(request: RequestIdentity, made: FollowUp) -> Steps[Answer]:
     earlier = (yield from delivered([request])).get(request.place)
     if earlier is not None:
         return earlier.to(request)
-    if (yield tables.FOLLOW_UP_TAKEN, [(made.signature_id,)]):
+    if (yield [(tables.FOLLOW_UP_TAKEN, [(made.signature_id,)])]):
         raise FollowUpUsed("the signature's document timestamp was taken")
-    yield tables.INSERT_FOLLOW_UP, [(made.signature_id, made.token_serial, made.at)]
     content: dict[str, object] = {"signature": made.signature_id}
     event = audit.Event("document.timestamped", content, made.at, made.account_id)
-    yield from audit.append_steps([event])
-    yield from deliver([(request, made.answer, made.at)])
+    written = [
+        (tables.INSERT_FOLLOW_UP, [(made.signature_id, made.token_serial, made.at)]),
+        deliver([(request, made.answer, made.at)]),
+    ]
+    yield from audit.append_steps([event], written)
     return made.answer
 
 
 def _booking(granted: Granted) -> Booking:
     call = granted.pending.call
     return Booking(call.account_id, call.id, granted.charge, call.seal_id, call.token_id, call.at)
+
+
+def _rows(call: Call) -> list[tuple[object, ...]]:
+    return [_row(call, made) for made in call.signatures]
 
 
 def _row(call: Call, made: MadeSignature) -> tuple[object, ...]:

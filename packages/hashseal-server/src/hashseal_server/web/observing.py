@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal, TextIO
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from structlog.typing import FilteringBoundLogger
@@ -31,11 +32,11 @@ def logger(
     form: Literal["json", "text"], least: Literal["info", "error"], stream: TextIO | None = None
 ) -> FilteringBoundLogger:
     """A logger to standard error; `json` for programs, `text` for people."""
-    last: Any = structlog.processors.JSONRenderer()
+    last: Any = structlog.processors.JSONRenderer(_json)
     if form == "text":
         last = structlog.dev.ConsoleRenderer(colors=False)
     made: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream or sys.stderr),
+        structlog.WriteLogger(stream or sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[least]),
         processors=[
             structlog.processors.add_log_level,
@@ -44,18 +45,22 @@ def logger(
             _without_tokens,
             last,
         ],
-    )
+    ).bind()  # once, not in each call
     return made
+
+
+def _json(event: MutableMapping[str, Any], **_options: Any) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
 
 
 def _without_tokens(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """A token that got into the text of an error does not get into the log."""
-    return {
-        name: _TOKEN.sub("hs_(token)", value) if isinstance(value, str) else value
-        for name, value in event.items()
-    }
+    for name, value in event.items():
+        if isinstance(value, str) and "hs_" in value:
+            event[name] = _TOKEN.sub("hs_(token)", value)
+    return event
 
 
 class Figures:
@@ -97,10 +102,19 @@ class Figures:
             registry=self.registry,
         )
 
+        self._series: dict[tuple[str, str, int, str], tuple[Any, Any]] = {}
+
     def answered(self, method: str, route: str, status: int, code: str, seconds: float) -> None:
         """One request has been answered; `code` is a problem's, or empty."""
-        self._requests.labels(method, route, str(status), code).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        series = self._series.get((method, route, status, code))
+        if series is None:
+            series = (
+                self._requests.labels(method, route, str(status), code),
+                self._seconds.labels(method, route),
+            )
+            self._series[method, route, status, code] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def ends(self, what: str, at: float) -> None:
         """A certificate or list that ends at this Unix time."""
