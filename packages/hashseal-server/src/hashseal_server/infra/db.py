@@ -237,7 +237,7 @@ def _lane(place: URL) -> Lane:
         return SqliteLane(place.database or "")
     words = place.translate_connect_args(username="user")
     return PostgresqlLane(
-        {**words, "timeout": 5, "command_timeout": 20, "server_settings": _SESSION}
+        {**words, "timeout": 5, "command_timeout": 20, "server_settings": _SESSION | _BY_KEY}
     )
 
 
