@@ -14,9 +14,9 @@ MODULES: Mapping[str, str] = {
     "hashseal-server": "hashseal_server",
     "hashseal-gateway": "hashseal_gateway",
 }
-UNIMPORTED = "uvloop|httptools|aiosqlite|asyncpg|hashseal"
-"""Declared though not imported: uvicorn's loop and parser and SQLAlchemy's driver are loaded by
-name; the gateway's shell stands on the SDK that it does not call yet.
+UNIMPORTED = "httptools|aiosqlite|opentelemetry-sdk|opentelemetry-exporter-otlp-proto-http|hashseal"
+"""Declared though not imported: uvicorn's parser, SQLAlchemy's driver and the extra for traces are
+loaded by name; the gateway's shell stands on the SDK that it does not call yet.
 """
 
 

@@ -30,6 +30,7 @@ from hashseal_server.audit import AuditLog, Journal
 from hashseal_server.infra.admission import Admission
 from hashseal_server.infra.db import SCHEMA_VERSION, Database
 from hashseal_server.infra.rates import Rates
+from hashseal_server.infra.tracing import Tracing, tracing
 from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.issuance import Linter
 from hashseal_server.pki.model import LegalPerson
@@ -74,6 +75,7 @@ class Operator:
     account_store: AccountStore
     seal_store: SealStore
     audit: AuditLog
+    tracing: Tracing
 
     async def initialise(self) -> None:
         """Found the authority and its first timestamping unit; what exists stays."""
@@ -143,6 +145,7 @@ class Operator:
             timestamps=timestamps,
             evidence_source=self.authority,
             now=now,
+            step=self.tracing.step,
         )
         return application(
             Parts(
@@ -161,6 +164,7 @@ class Operator:
                 admission=Admission(),
                 rates=Rates(self.database, self.settings.requests_per_minute, now),
                 roles=frozenset(self.settings.roles),
+                tracing=self.tracing,
             )
         )
 
@@ -174,6 +178,7 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
         ConfigurationInvalid: the schema is not of this version.
     """
     secret = _secret(settings.data_dir)
+    traces = tracing(settings.traces_url)
     database = Database(settings.database)
     try:
         if migrate:
@@ -205,8 +210,10 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
             account_store=account_store,
             seal_store=SealStore(database),
             audit=AuditLog(database, Journal(settings.data_dir / "audit", keystore)),
+            tracing=traces,
         )
     finally:
+        traces.close()
         await database.close()
 
 

@@ -84,6 +84,12 @@ class Settings(BaseSettings):
         default=6000, ge=0, description="of one token, over all replicas; 0 is no limit"
     )
 
+    traces_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s@]+$",
+        description="OTLP/HTTP address for OpenTelemetry traces; without it none are made",
+    )
+
     @model_validator(mode="after")
     def _require_policies(self) -> Self:
         """What a policy promises is the operator's to say: only a test authority has a default."""

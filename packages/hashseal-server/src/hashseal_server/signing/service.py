@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Protocol
 
@@ -109,8 +110,10 @@ class SigningService:
         timestamps: Timestamps,
         evidence_source: EvidenceSource,
         now: Callable[[], datetime],
+        step: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._records = records
+        self._step = step
         self._seals = seals
         self._keystore = keystore
         self._timestamps = timestamps
@@ -149,13 +152,15 @@ class SigningService:
         seal, size = await self._usable(caller.account_id, asked.seal_id, found.seal_state)
         now = self._now()
         call_id = secrets.token_hex(16)
-        if len(digests) * _MILLISECONDS[seal.key_algorithm] > _LONG:
-            made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
-        else:
-            made = self._make(call_id, seal, digests, level)
+        with self._step("sign"):
+            if len(digests) * _MILLISECONDS[seal.key_algorithm] > _LONG:
+                made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
+            else:
+                made = self._make(call_id, seal, digests, level)
         if any(len(one.signed_data) > size for one in made):
             raise FaultySignature("the signature is larger than the published size")
-        validation = await self._validation_of(seal, level)
+        with self._step("evidence"):
+            validation = await self._validation_of(seal, level)
         passing("signed")
         call = Call(
             id=call_id,
@@ -168,7 +173,8 @@ class SigningService:
             validation=validation,
             at=now,
         )
-        answer = await self._records.commit(request, call)
+        with self._step("record"):
+            answer = await self._records.commit(request, call)
         passing("answered")
         if isinstance(answer, Recorded) and answer.call_id == call_id:
             left = Balance(answer.free_left, answer.paid_left)

@@ -43,7 +43,7 @@ def application(parts: Parts) -> Observed:
         logging_config=None,
         state=State({"log": parts.log}),
     )
-    return Observed(Front(app, handlers(parts), parts.log), parts.log, parts.figures)
+    return Observed(Front(app, handlers(parts), parts.log), parts.log, parts.figures, parts.tracing)
 
 
 def _routes(parts: Parts) -> list[HTTPRouteHandler]:

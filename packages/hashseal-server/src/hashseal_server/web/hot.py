@@ -127,7 +127,8 @@ async def _call(
         await _known(parts, scope, await parts.accounts.authenticate(authorization))
         raise
     seal_id = asked.seal_id if isinstance(asked, protocol.SignDocuments) else ""
-    found = await parts.signing.look_up(Arrival(token_id, hash_of_key(key), seal_id))
+    with parts.tracing.step("look-up"):
+        found = await parts.signing.look_up(Arrival(token_id, hash_of_key(key), seal_id))
     caller = parts.accounts.recognise(text, found.owner)
     await _known(parts, scope, caller)
     return caller, RequestIdentity(caller.account_id, key, operation, body), asked, found

@@ -16,6 +16,8 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from structlog.typing import FilteringBoundLogger
 
+from hashseal_server.infra.tracing import Finish, Tracing
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -139,12 +141,15 @@ class Figures:
 
 
 class Observed:
-    """Wraps the application; what it knows after the answer is logged and counted."""
+    """Wraps the application; what it knows after the answer is logged, counted and traced."""
 
-    def __init__(self, app: App, log: FilteringBoundLogger, figures: Figures) -> None:
+    def __init__(
+        self, app: App, log: FilteringBoundLogger, figures: Figures, tracing: Tracing
+    ) -> None:
         self.inner = app
         self._log = log
         self._figures = figures
+        self._tracing = tracing
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -160,12 +165,13 @@ class Observed:
                 status = message["status"]
             await send(message)
 
-        try:
-            await self.inner(scope, receive, watching)
-        finally:
-            self._tell(scope, status, time.perf_counter() - began)
+        with self._tracing.request(_traceparent(scope)) as finish:
+            try:
+                await self.inner(scope, receive, watching)
+            finally:
+                self._tell(scope, status, time.perf_counter() - began, finish)
 
-    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+    def _tell(self, scope: Scope, status: int, seconds: float, finish: Finish) -> None:
         route = scope.get("path_template") or _UNKNOWN
         state = scope.get("state") or {}
         code = state.get("problem", "")
@@ -181,3 +187,21 @@ class Observed:
             request_id=state.get("request_id"),
             account=state.get("account"),
         )
+        finish(
+            f"{method} {route}",
+            {
+                "http.request.method": method,
+                "http.route": route,
+                "http.response.status_code": status,
+                "error.type": code or None,
+                "hashseal.request_id": state.get("request_id"),
+            },
+        )
+
+
+def _traceparent(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            text: str = value.decode("latin-1")
+            return text
+    return None

@@ -12,6 +12,7 @@ from hashseal_server.audit import AuditLog
 from hashseal_server.infra.admission import Admission
 from hashseal_server.infra.db import Database
 from hashseal_server.infra.rates import Rates
+from hashseal_server.infra.tracing import Tracing
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.seals.service import Seals
@@ -40,3 +41,4 @@ class Parts:
     admission: Admission
     rates: Rates
     roles: frozenset[str]
+    tracing: Tracing
