@@ -28,7 +28,7 @@ from hashseal_server.accounts.service import Accounts
 from hashseal_server.accounts.store import AccountStore
 from hashseal_server.audit import AuditLog, Journal
 from hashseal_server.infra.admission import Admission
-from hashseal_server.infra.db import SCHEMA_VERSION, Database
+from hashseal_server.infra.db import Database
 from hashseal_server.infra.rates import Rates
 from hashseal_server.infra.tracing import Tracing, tracing
 from hashseal_server.keystore.software import SoftwareKeyStore
@@ -183,8 +183,8 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
     try:
         if migrate:
             await database.migrate()
-        elif await database.schema_version() != SCHEMA_VERSION:
-            raise ConfigurationInvalid("the schema is not of this version; run migrate")
+        else:
+            await database.require_schema()
         keystore = SoftwareKeyStore(settings.data_dir / "keys", secret)
         account_store = AccountStore(database)
 

@@ -31,7 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from hashseal_core.errors import InvalidValue, StorageUnavailable
+from hashseal_core.errors import ConfigurationInvalid, InvalidValue, StorageUnavailable
 from hashseal_server.infra.lanes import Lane, PostgresqlLane, SqliteLane
 from hashseal_server.infra.statements import Steps
 
@@ -39,7 +39,7 @@ SCHEMA_VERSION = "0005"
 """The revision that this program needs: the newest of `hashseal_server.migrations`."""
 APPEND_ONLY = frozenset({"ledger", "audit_record", "audit_chain", "signature"})
 """Tables of which the service's role can neither change nor delete a row."""
-_READ_ONLY = frozenset({"alembic_version"})
+_READ_ONLY = frozenset({"alembic_version", "schema_support"})
 _SESSION = {
     "application_name": "hashseal-server",
     "lock_timeout": "5s",
@@ -166,9 +166,12 @@ class Database:
         """Bring the schema to the newest version; one process at a time.
 
         Raises:
+            ConfigurationInvalid: it is newer, and this program cannot work on it.
             StorageUnavailable: the database does not answer, or the role may not change the schema.
         """
-        if await self.schema_version() == SCHEMA_VERSION:
+        version = await self.schema_version()
+        if version is not None and version >= SCHEMA_VERSION:
+            await self.require_schema()
             return
         # Alembic takes longer to import than everything else of a start that needs no migration.
         migration = importlib.import_module("hashseal_server.infra.migration")
@@ -202,6 +205,29 @@ class Database:
                 await connection.execute(text(f'GRANT {verbs} ON "{table}" TO "{role}"'))
             await connection.execute(
                 text(f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{role}"')
+            )
+
+    async def require_schema(self) -> None:
+        """Make sure that this program can work on the schema that is there.
+
+        Raises:
+            ConfigurationInvalid: the schema is older, or newer and not made for this program.
+            StorageUnavailable: the database does not answer.
+        """
+        version = await self.schema_version()
+        if version == SCHEMA_VERSION:
+            return
+        if version is None or version < SCHEMA_VERSION:
+            raise ConfigurationInvalid(
+                f"the schema is {version or 'empty'}, this program needs {SCHEMA_VERSION}: "
+                "run `hashseal-server migrate`"
+            )
+        async with self.read() as connection:
+            oldest = await connection.scalar(text("SELECT oldest_program FROM schema_support"))
+        if oldest is None or oldest > SCHEMA_VERSION:
+            raise ConfigurationInvalid(
+                f"the schema is {version}, which programs before {oldest} cannot use; this one is "
+                f"of {SCHEMA_VERSION}: upgrade it"
             )
 
     async def schema_version(self) -> str | None:

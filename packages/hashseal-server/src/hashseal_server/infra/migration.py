@@ -1,4 +1,9 @@
-"""Brings the schema of a database to the newest version, with Alembic."""
+"""Brings the schema of a database to the newest version, with Alembic.
+
+Each migration names the oldest program that can work on what it leaves (`oldest_program`, a schema
+version). A migration that only adds keeps the one before, so that replicas of two versions may run
+side by side while an upgrade rolls.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _LOCK = 0x68617368  # any number that no other program on the database uses
@@ -27,6 +32,12 @@ def upgrade(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    head = ScriptDirectory.from_config(config).get_revision("head")
+    connection.exec_driver_sql("DELETE FROM schema_support")
+    connection.execute(
+        text("INSERT INTO schema_support (oldest_program) VALUES (:oldest)"),
+        {"oldest": head.module.oldest_program},
+    )
 
 
 def _config() -> Config:

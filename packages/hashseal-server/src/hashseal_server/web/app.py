@@ -18,6 +18,7 @@ from hashseal_core import protocol
 from hashseal_core.errors import InvalidValue, NotFound
 from hashseal_server.accounts.model import Order, Principal
 from hashseal_server.accounts.quota import UNIT_PRICE
+from hashseal_server.infra.timekeeping import discipline
 from hashseal_server.signing.model import Record
 from hashseal_server.web import documentation
 from hashseal_server.web.bodies import read
@@ -197,6 +198,8 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
         _, waiting = await parts.audit.ends()
         late = (datetime.now(UTC) - waiting).total_seconds() if waiting else 0.0
         parts.figures.audit_waits(max(0.0, late))
+        if (kept := discipline()) is not None:
+            parts.figures.clock(kept.offset, kept.error_bound, synchronised=kept.synchronised)
         parts.figures.load(parts.admission.running, parts.admission.waiting)
         return Response(parts.figures.render(), media_type="text/plain; version=0.0.4")
 

@@ -97,6 +97,17 @@ class Figures:
             "Age of the oldest audit record that is not chained",
             registry=self.registry,
         )
+        self._clock = Gauge(
+            "hashseal_clock_seconds",
+            "What the kernel says of its clock: offset, and bound of its error",
+            ("what",),
+            registry=self.registry,
+        )
+        self._synchronised = Gauge(
+            "hashseal_clock_synchronised",
+            "1 when an NTP daemon keeps the clock",
+            registry=self.registry,
+        )
         self._expiry = Gauge(
             "hashseal_expiry_timestamp_seconds",
             "When a certificate or list ends, Unix time",
@@ -129,6 +140,12 @@ class Figures:
     def audit_waits(self, seconds: float) -> None:
         """How long the oldest audit record has waited to be chained, now."""
         self._audit.set(seconds)
+
+    def clock(self, offset: float, error_bound: float, *, synchronised: bool) -> None:
+        """What the kernel says of its clock, now; seconds."""
+        self._clock.labels("offset").set(offset)
+        self._clock.labels("error-bound").set(error_bound)
+        self._synchronised.set(synchronised)
 
     def load(self, running: int, waiting: int) -> None:
         """Calls under way and calls that wait, now."""

@@ -15,6 +15,8 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+oldest_program = "0005"
+"""Older programs cannot read the answers that newer ones leave."""
 
 _ADDED = {
     "signature": (
@@ -59,6 +61,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_validation_set")),
     )
+    op.create_table("schema_support", sa.Column("oldest_program", sa.String(8), nullable=False))
     op.drop_index(op.f("ix_signature_call_id"), "signature")
     op.drop_index(op.f("ix_signature_account_id"), "signature")
     op.create_index("ix_signature_account_id", "signature", ["account_id", "position"])
