@@ -131,14 +131,16 @@ def _accuracy(milliseconds: int) -> bytes:
 
 def tst_info(content: TokenContent) -> bytes:
     """TSTInfo, DER (RFC 3161, 2.4.2); the accuracy is written in seconds and milliseconds."""
-    return der.sequence(
-        _front(content.policy, content.digest.algorithm),
-        content.digest.value,
-        der.integer(content.serial),
-        der.generalized_time(content.generated_at),
-        _accuracy(content.accuracy_ms),
-        der.integer(content.nonce) if content.nonce is not None else b"",
+    encoded = (
+        _front(content.policy, content.digest.algorithm)
+        + content.digest.value
+        + der.integer(content.serial)
+        + der.generalized_time(content.generated_at)
+        + _accuracy(content.accuracy_ms)
     )
+    if content.nonce is not None:
+        encoded += der.integer(content.nonce)
+    return der.encode(der.SEQUENCE, encoded)
 
 
 def parse_tst_info(encoded: bytes) -> TokenContent:

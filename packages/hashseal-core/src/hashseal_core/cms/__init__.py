@@ -8,8 +8,10 @@ from hashseal_core.cms.algorithm_identifiers import signature_identifier
 from hashseal_core.cms.attributes import CONTENT_DATA, CONTENT_TST_INFO, signed_attributes
 from hashseal_core.cms.checking import check, verify_signature_value
 from hashseal_core.cms.signed_data import (
+    Frame,
     SignedData,
     assemble,
+    frame,
     parse,
     signature_size,
     strip_padding,
@@ -18,9 +20,11 @@ from hashseal_core.cms.signed_data import (
 __all__ = [
     "CONTENT_DATA",
     "CONTENT_TST_INFO",
+    "Frame",
     "SignedData",
     "assemble",
     "check",
+    "frame",
     "parse",
     "signature_identifier",
     "signature_size",

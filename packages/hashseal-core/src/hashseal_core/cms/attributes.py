@@ -47,7 +47,7 @@ def signing_certificate_v2(certificate_der: bytes) -> bytes:
 
 
 @lru_cache(maxsize=512)
-def _around(
+def attributes_around(
     algorithm: DigestAlgorithm, certificate_der: bytes, content_type: str
 ) -> tuple[bytes, bytes]:
     """What stands before and behind the digest: the same for every signature of a certificate."""
@@ -75,5 +75,5 @@ def signed_attributes(
     Raises:
         DerInvalid: `signing_certificate_der` is not a certificate.
     """
-    front, back = _around(digest.algorithm, signing_certificate_der, content_type)
+    front, back = attributes_around(digest.algorithm, signing_certificate_der, content_type)
     return front + digest.value + back

@@ -26,13 +26,16 @@ from hashseal_core.cms.attributes import (
     MESSAGE_DIGEST,
     SIGNATURE_TIMESTAMP,
     SIGNING_CERTIFICATE_V2,
+    attributes_around,
     issuer_and_serial,
     signed_attributes,
 )
+from hashseal_core.der import encode
 from hashseal_core.errors import CmsInvalid
 
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
 _SIGNED_DATA_OID = der.oid(_SIGNED_DATA)
+_SIGNATURE_TIMESTAMP_OID = der.oid(SIGNATURE_TIMESTAMP)
 _LONGEST = Digest(DigestAlgorithm.SHA512, b"\x01" * 64)
 _SIGNATURE_OCTETS = {
     KeyAlgorithm.P256: 72,
@@ -83,42 +86,20 @@ def assemble(
     timestamp_token: bytes | None = None,
     embed_certificates: bool = True,
 ) -> bytes:
-    """ContentInfo around a SignedData with one SignerInfo, DER.
+    """ContentInfo around a SignedData with one SignerInfo, DER; see `Frame` for many of them.
 
-    `certificates` begins with the signing certificate. With `timestamp_token` (DER) the
-    signature-time-stamp attribute is added (RFC 3161, appendix A). A timestamp
-    token for a request without certReq leaves the certificates out.
+    `certificates` begins with the signing certificate. A timestamp token for a request without
+    certReq leaves the certificates out.
 
     Raises:
         DerInvalid: the first certificate is not a certificate.
     """
-    frame = _frame(signature_algorithm, content_type, tuple(certificates), embed_certificates)
-    encapsulated = frame.content_type
-    if content is not None:
-        encapsulated += der.encode(0xA0, der.octet_string(content))
-    unsigned = b""
-    if timestamp_token is not None:
-        values = der.encode(der.SET, timestamp_token)
-        unsigned = der.encode(0xA1, der.sequence(der.oid(SIGNATURE_TIMESTAMP), values))
-    signer = der.sequence(
-        frame.signer,
-        b"\xa0",  # [0] IMPLICIT
-        signed_attributes_der[1:],
-        frame.signature_algorithm,
-        der.octet_string(signature_value),
-        unsigned,
-    )
-    signed_data = der.sequence(
-        frame.front,
-        der.sequence(encapsulated),
-        frame.certificates,
-        der.encode(der.SET, signer),
-    )
-    return der.sequence(_SIGNED_DATA_OID, der.encode(0xA0, signed_data))
+    made = frame(signature_algorithm, tuple(certificates), content_type, embed_certificates)
+    return made.assemble(signed_attributes_der, signature_value, content, timestamp_token)
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class Frame:
     """The parts that are the same in every signature of a certificate: encoded once."""
 
     front: bytes
@@ -126,24 +107,68 @@ class _Frame:
     certificates: bytes
     signer: bytes
     signature_algorithm: bytes
+    attributes: tuple[bytes, bytes]
+
+    def signed_attributes(self, digest_value: bytes) -> bytes:
+        """What the key signs for this digest, as `cms.signed_attributes` makes it; not checked."""
+        return self.attributes[0] + digest_value + self.attributes[1]
+
+    def assemble(
+        self,
+        signed_attributes_der: bytes,
+        signature_value: bytes,
+        content: bytes | None = None,
+        timestamp_token: bytes | None = None,
+    ) -> bytes:
+        """ContentInfo around a SignedData, DER.
+
+        With `content` it is encapsulated, else the signature is detached. With `timestamp_token`
+        (DER) the signature-time-stamp attribute is added (RFC 3161, appendix A).
+        """
+        encapsulated = self.content_type
+        if content is not None:
+            encapsulated += encode(0xA0, encode(der.OCTET_STRING, content))
+        signer = (
+            self.signer
+            + b"\xa0"  # [0] IMPLICIT
+            + signed_attributes_der[1:]
+            + self.signature_algorithm
+            + encode(der.OCTET_STRING, signature_value)
+        )
+        if timestamp_token is not None:
+            values = encode(der.SET, timestamp_token)
+            signer += encode(0xA1, encode(der.SEQUENCE, _SIGNATURE_TIMESTAMP_OID + values))
+        body = (
+            self.front
+            + encode(der.SEQUENCE, encapsulated)
+            + self.certificates
+            + encode(der.SET, encode(der.SEQUENCE, signer))
+        )
+        return encode(der.SEQUENCE, _SIGNED_DATA_OID + encode(0xA0, encode(der.SEQUENCE, body)))
 
 
 @lru_cache(maxsize=512)
-def _frame(
+def frame(
     algorithm: SignatureAlgorithm,
-    content_type: str,
     certificates: tuple[bytes, ...],
-    embed_certificates: bool,  # noqa: FBT001
-) -> _Frame:
+    content_type: str = CONTENT_DATA,
+    embed_certificates: bool = True,  # noqa: FBT001, FBT002
+) -> Frame:
+    """What surrounds every signature of the first of these certificates.
+
+    Raises:
+        DerInvalid: the first certificate is not a certificate.
+    """
     identifier = digest_identifier(algorithm.digest)
     version = 1 if content_type == CONTENT_DATA else 3
     signer = der.sequence(*issuer_and_serial(certificates[0]))
-    return _Frame(
+    return Frame(
         front=der.integer(version) + der.set_of([identifier]),
         content_type=der.oid(content_type),
         certificates=der.set_of(certificates, 0xA0) if embed_certificates else b"",
         signer=der.integer(1) + signer + identifier,
         signature_algorithm=signature_identifier(algorithm),
+        attributes=attributes_around(algorithm.digest, certificates[0], content_type),
     )
 
 

@@ -66,8 +66,13 @@ class Admission:
             self._running[owner] += 1
             return
         queued = len(self._queues.get(owner, ()))
+        queues = len(self._queues) + (owner not in self._queues)
         if self.waiting >= self._waiting_limit or queued >= self._waiting_each:
             raise Overloaded("too many calls wait already")
+        if queued * queues >= self._waiting_limit:
+            # Queues are served in turn, so the last of a long one would wait far longer than all
+            # that is before it in time: each has its share of the room.
+            raise Overloaded("too many calls of this account wait already")
         queue = self._queues.setdefault(owner, deque())
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(place)

@@ -31,11 +31,9 @@ def assemble(
     name: str, seal: Seal, digest: Digest, signature_value: bytes, token: MadeToken | None
 ) -> MadeSignature:
     """The file signature around a signature value."""
-    signed_data = cms.assemble(
-        signature_algorithm=algorithm_of(seal, digest),
-        signed_attributes_der=cms.signed_attributes(digest, seal.chain[0]),
-        signature_value=signature_value,
-        certificates=seal.chain,
+    signed_data = cms.frame(algorithm_of(seal, digest), seal.chain).assemble(
+        cms.signed_attributes(digest, seal.chain[0]),
+        signature_value,
         timestamp_token=token.der if token else None,
     )
     return MadeSignature(name, digest, signature_value, token, signed_data)
@@ -47,10 +45,10 @@ def reassemble(
     """A recorded signature as it was; `units` are the chains of timestamping units by serial."""
     token = None
     if kept.token_content is not None and kept.token_signature is not None and kept.tsu is not None:
-        chain = tuple(units[kept.tsu])
-        attributes = tokens.to_be_signed(kept.token_content, chain[0])
+        around = tokens.frame(units[kept.tsu])
+        attributes = tokens.to_be_signed(around, kept.token_content)
         token = MadeToken(
-            tokens.assemble(kept.token_content, chain, attributes, kept.token_signature),
+            around.assemble(attributes, kept.token_signature, kept.token_content),
             tsp.parse_tst_info(kept.token_content),
             kept.token_content,
             kept.token_signature,

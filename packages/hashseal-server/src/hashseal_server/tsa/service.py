@@ -26,7 +26,7 @@ from hashseal_server.tsa.token import (
     ALGORITHM,
     SIZE_BOUND_SPARE,
     MadeToken,
-    assemble,
+    frame,
     to_be_signed,
 )
 
@@ -61,6 +61,8 @@ class TimestampAuthority:
         self._key = unit.key
         self._serial = unit.serial
         self._chain = unit.chain[:-1]  # the root is the validator's own
+        self._frame = frame(self._chain)
+        self._bare = frame(self._chain, embed_certificates=False)
         self._validity = tsp.tsu_validity(self._chain[0])
 
     @property
@@ -96,14 +98,13 @@ class TimestampAuthority:
         if not self._validity[0] <= content.generated_at <= self._validity[1]:
             raise TimestampUnavailable("the unit's certificate is not valid now")
         encoded = tsp.tst_info(content)
-        attributes = to_be_signed(encoded, self._chain[0])
+        attributes = to_be_signed(self._frame, encoded)
         try:
             value = verified.sign(self._keystore, self._key, attributes, ALGORITHM, self._chain[0])
         except (FaultySignature, Unavailable) as error:
             raise TimestampUnavailable("the token could not be signed") from error
-        made = assemble(
-            encoded, self._chain, attributes, value, embed_certificates=certificate_wanted
-        )
+        around = self._frame if certificate_wanted else self._bare
+        made = around.assemble(attributes, value, encoded)
         return MadeToken(made, content, encoded, value, self._serial)
 
     def respond(self, request_der: bytes) -> bytes:  # noqa: PLR0911 - one per failInfo

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from hashseal_core import cms, tsp
 from hashseal_core.algorithms import (
-    Digest,
     DigestAlgorithm,
     SignatureAlgorithm,
     SignatureScheme,
@@ -33,27 +32,14 @@ class MadeToken:
     tsu: int
 
 
-def to_be_signed(content_der: bytes, tsu_certificate: bytes) -> bytes:
+def to_be_signed(around: cms.Frame, content_der: bytes) -> bytes:
     """The signed attributes over a TSTInfo."""
-    digest = Digest(DigestAlgorithm.SHA256, hashlib.sha256(content_der).digest())
-    return cms.signed_attributes(digest, tsu_certificate, content_type=cms.CONTENT_TST_INFO)
+    return around.signed_attributes(hashlib.sha256(content_der).digest())
 
 
-def assemble(
-    content_der: bytes,
-    certificates: Sequence[bytes],
-    signed_attributes_der: bytes,
-    signature_value: bytes,
-    *,
-    embed_certificates: bool = True,
-) -> bytes:
-    """DER of the token; `certificates` begins with the TSU's."""
-    return cms.assemble(
-        signature_algorithm=ALGORITHM,
-        signed_attributes_der=signed_attributes_der,
-        signature_value=signature_value,
-        certificates=certificates,
-        content_type=cms.CONTENT_TST_INFO,
-        content=content_der,
-        embed_certificates=embed_certificates,
-    )
+def frame(certificates: Sequence[bytes], *, embed_certificates: bool = True) -> cms.Frame:
+    """What surrounds every token of a unit; `certificates` begins with the TSU's.
+
+    `frame(…).assemble(attributes, signature value, content)` is the token, DER.
+    """
+    return cms.frame(ALGORITHM, tuple(certificates), cms.CONTENT_TST_INFO, embed_certificates)
