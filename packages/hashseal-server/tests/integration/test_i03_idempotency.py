@@ -32,6 +32,29 @@ def test_64_concurrent_duplicates_of_many_keys(replicas, level: str) -> None:
     replicas(4, scenario)
 
 
+def test_an_answer_made_again_elsewhere_has_its_validation_material(replicas) -> None:
+    """Also when all that a replica committed before were calls that somebody else had answered."""
+
+    async def scenario(apis) -> None:
+        first, second = apis
+        answers = await asyncio.gather(
+            *(api.sign("one", key="same", level="B-LT") for api in apis for _ in range(8))
+        )
+        assert len({answer.content for answer in answers}) == 1
+        for key, (api, other) in {"a": (first, second), "b": (second, first)}.items():
+            made = await api.sign("two", level="B-LT", key=key)
+            again = await other.sign("two", level="B-LT", key=key)
+            assert made.json()["validation"] is not None
+            assert again.content == made.content
+        async with first.operator.database.write() as connection:
+            await connection.execute(text("DELETE FROM validation_set"))
+        # Rather no answer than one that lacks a part.
+        lost = await first.sign("two", level="B-LT", key="b")
+        assert (lost.status_code, lost.json()["code"]) == (503, "storage-unavailable")
+
+    replicas(2, scenario)
+
+
 def test_a_key_used_for_two_requests_at_once(replicas) -> None:
     async def scenario(apis) -> None:
         answers = await asyncio.gather(

@@ -134,7 +134,8 @@ class SigningStore:
         passing("committed")
         if len(self._sets) > _KNOWN_SETS:
             self._sets.clear()
-        self._sets.update(one.digest for one in new)
+        if settled[0].granted:  # else nothing was written, the sets neither
+            self._sets.update(one.digest for one in new)
         self._committed(len(settled[0].granted))
         return settled[0].outcomes
 
@@ -197,6 +198,8 @@ class SigningStore:
                 )
         if len(found) != recorded.calls:
             raise SignatureNotFound("no such call in this account")
+        if recorded.validation is not None and content is None:
+            raise StorageUnavailable("the validation material of this answer is not there")
         return KeptCall(found, content)
 
     async def record(self, account_id: AccountId, signature_id: str) -> Record:
