@@ -29,7 +29,11 @@ Certificate = Annotated[bytes, msgspec.Meta(min_length=64, max_length=32_768)]
 Owner = Annotated[str, msgspec.Meta(max_length=128)]
 
 
-class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Every message."""
+
+
+class Hello(_Message, frozen=True, tag="hello"):
     """A signer is there: what it serves, and the nonce that authorisations must name."""
 
     protocol: int
@@ -37,14 +41,14 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     purposes: tuple[Purpose, ...]
 
 
-class SignDocuments(msgspec.Struct, frozen=True, array_like=True, tag="documents"):
+class SignDocuments(_Message, frozen=True, tag="documents"):
     """Sign what an authorisation grants; the signer builds the signed attributes."""
 
     authorisation: Authorisation
     certificate: Certificate
 
 
-class SignTimestamp(msgspec.Struct, frozen=True, array_like=True, tag="timestamp"):
+class SignTimestamp(_Message, frozen=True, tag="timestamp"):
     """Sign the attributes over a TSTInfo; the signer builds them."""
 
     key: Name
@@ -54,7 +58,7 @@ class SignTimestamp(msgspec.Struct, frozen=True, array_like=True, tag="timestamp
     digest: DigestAlgorithm
 
 
-class SignStructure(msgspec.Struct, frozen=True, array_like=True, tag="structure"):
+class SignStructure(_Message, frozen=True, tag="structure"):
     """Sign a TBSCertificate, a TBSCertList, a ResponseData or a checkpoint."""
 
     key: Name
@@ -63,7 +67,7 @@ class SignStructure(msgspec.Struct, frozen=True, array_like=True, tag="structure
     digest: DigestAlgorithm
 
 
-class Generate(msgspec.Struct, frozen=True, array_like=True, tag="generate"):
+class Generate(_Message, frozen=True, tag="generate"):
     """Make a key."""
 
     purpose: Purpose
@@ -71,43 +75,43 @@ class Generate(msgspec.Struct, frozen=True, array_like=True, tag="generate"):
     account: Owner
 
 
-class PublicKey(msgspec.Struct, frozen=True, array_like=True, tag="public-key"):
+class PublicKey(_Message, frozen=True, tag="public-key"):
     """Tell a key's public half."""
 
     key: Name
 
 
-class Destroy(msgspec.Struct, frozen=True, array_like=True, tag="destroy"):
+class Destroy(_Message, frozen=True, tag="destroy"):
     """Forget a key that was made just now."""
 
     key: Name
 
 
-class Health(msgspec.Struct, frozen=True, array_like=True, tag="health"):
+class Health(_Message, frozen=True, tag="health"):
     """Make a real signature with each token."""
 
 
 Request = SignDocuments | SignTimestamp | SignStructure | Generate | PublicKey | Destroy | Health
 
 
-class Values(msgspec.Struct, frozen=True, array_like=True, tag="values"):
+class Values(_Message, frozen=True, tag="values"):
     """Signature values, in the order of what was to be signed; nobody has verified them yet."""
 
     values: tuple[bytes, ...]
 
 
-class Key(msgspec.Struct, frozen=True, array_like=True, tag="key"):
+class Key(_Message, frozen=True, tag="key"):
     """A key's reference and its SubjectPublicKeyInfo, DER."""
 
     reference: Name
     spki: bytes
 
 
-class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
+class Done(_Message, frozen=True, tag="done"):
     """It has been done."""
 
 
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+class Failed(_Message, frozen=True, tag="failed"):
     """Nothing has been signed; `code` is that of `KeystoreRefused` or `KeystoreUnavailable`."""
 
     code: str
