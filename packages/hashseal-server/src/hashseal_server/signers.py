@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hashseal_core.errors import ConfigurationInvalid, HashsealError
 from hashseal_server.keystore.authorisation import NONCE_OCTETS, Register
-from hashseal_server.keystore.folder import SignerFolder, read_secret
+from hashseal_server.keystore.folder import SignerFolder, read_pin, read_secret
 from hashseal_server.keystore.pkcs11 import Pkcs11KeyStore, TokenAccess, make_wrapping_key
 from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.keystore.reference import machine_of
@@ -53,7 +53,7 @@ def tokens(settings: Settings) -> list[TokenAccess]:
         label = settings.pkcs11_tokens.get(purpose)
         if label is None:
             raise ConfigurationInvalid(f"name the token for {purpose}", field="pkcs11_tokens")
-        pin = read_secret(file, "pkcs11_pin_files").decode("utf-8", "surrogateescape")
+        pin = read_pin(file, "pkcs11_pin_files")
         known, purposes = found.setdefault(label, (pin, set()))
         if known != pin:
             raise ConfigurationInvalid(f"two PINs for {label}", field="pkcs11_pin_files")
@@ -130,7 +130,7 @@ def make_wrapping(settings: Settings, officer_pin: Path) -> None:
     label = settings.pkcs11_tokens.get("seal")
     if settings.pkcs11_module is None or label is None:
         raise ConfigurationInvalid("name module and token", field="pkcs11_tokens")
-    pin = read_secret(officer_pin, "officer_pin_file").decode("utf-8", "surrogateescape")
+    pin = read_pin(officer_pin, "officer_pin_file")
     make_wrapping_key(settings.pkcs11_module, label, pin)
 
 

@@ -144,6 +144,18 @@ def read_secret(path: Path, field: str) -> bytes:
     return content
 
 
+def read_pin(path: Path, field: str) -> str:
+    """The PIN in a secret file.
+
+    Raises:
+        ConfigurationInvalid: see `read_secret`; or it is not text.
+    """
+    try:
+        return read_secret(path, field).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationInvalid(f"{path} does not hold a PIN", field=field) from error
+
+
 def _group(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid

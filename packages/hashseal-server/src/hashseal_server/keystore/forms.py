@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import ocsp
 
 from hashseal_core import der, tsp
@@ -20,6 +21,16 @@ STATUS_TOLERANCE = timedelta(minutes=15)
 _BASIC_RESPONSE = "1.3.6.1.5.5.7.48.1.1"
 _NO_SIGNATURE = der.encode(der.BIT_STRING, b"\x00")
 _VERSION = 0xA0
+_UNREADABLE = (
+    HashsealError,
+    NotImplementedError,
+    UnsupportedAlgorithm,
+    ValueError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes of another form."""
 
 
 def require_timestamp(tst_info: bytes, now: datetime) -> None:
@@ -53,7 +64,7 @@ def require_structure(
             return
         if purpose is Purpose.OCSP and _is_status(to_be_signed, algorithm, now):
             return
-    except (HashsealError, ValueError) as error:
+    except _UNREADABLE as error:
         raise KeystoreRefused("these bytes cannot be read as what the key signs") from error
     raise KeystoreRefused("the key does not sign bytes of this form")
 

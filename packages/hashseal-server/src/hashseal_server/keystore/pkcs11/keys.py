@@ -18,6 +18,8 @@ from hashseal_server.keystore.pkcs11.objects import (
     REQUIRED,
     PrivateObject,
     PublicObject,
+    every,
+    is_shell,
     key_pair,
     objects,
     pair,
@@ -148,29 +150,32 @@ class TokenKeys:
         `findings` then names the keys that are not as they must be; they are not used.
         """
         findings = self._findings[token.access.label] = []
-        states = {
-            bytes(public[Attribute.ID]): str(public[Attribute.LABEL])
-            for public in list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY}))
-        }
-        for private in list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})):
+        states: dict[bytes, str] = {}
+        for public in _whole(session, ObjectClass.PUBLIC_KEY):
+            states[bytes(public[Attribute.ID])] = str(public[Attribute.LABEL])
+        for private in _whole(session, ObjectClass.PRIVATE_KEY):
             label = read_label(str(private[Attribute.LABEL]))
             if label is None:
                 continue
             identifier = bytes(private[Attribute.ID])
-            state = states.pop(identifier, None)
-            named = f"{label.purpose}.{identifier.hex()}"
-            age = self._now().timestamp() - label.made_at
-            if state == state_label(State.ACTIVE, self._machine):
-                if weakness := weak_attributes(private, _WANTED):
-                    findings.append(f"{named}: {weakness}")
-            elif label.machine != self._machine or (state is None and age > _CRASH_SECONDS):
-                findings.append(f"{named}: not a whole key")
-            else:
+            fault = self._fault(private, label, states.pop(identifier, None))
+            if fault is None:
                 self._end(session, identifier, Event.FOUND)
+            elif fault:
+                findings.append(f"{label.purpose}.{identifier.hex()}: {fault}")
         left = {state_label(state, self._machine) for state in (State.CREATING, State.GONE)}
         for identifier, state in states.items():
             if state in left:
                 self._end(session, identifier, Event.FOUND)
+
+    def _fault(self, private: PrivateObject, label: Label, state: str | None) -> str | None:
+        """What is wrong with a key; empty when nothing is, None when a crash left it behind."""
+        if state == state_label(State.ACTIVE, self._machine):
+            return weak_attributes(private, _WANTED)
+        age = self._now().timestamp() - label.made_at
+        if label.machine != self._machine or (state is None and age > _CRASH_SECONDS):
+            return "not a whole key"
+        return None
 
     def _make(
         self, token: Token, session: pkcs11.Session, label: Label, algorithm: KeyAlgorithm
@@ -255,6 +260,18 @@ class TokenKeys:
                     )
                     privates, publics = [private], [public]
         self_test(privates[0], public_key_of(publics[0]))
+
+
+def _whole(session: pkcs11.Session, kind: ObjectClass) -> list[PrivateObject | PublicObject]:
+    """All objects of a class; those that hold nothing are removed."""
+    found = []
+    for one in every(session, kind):
+        if not is_shell(one):
+            found.append(one)
+            continue
+        with contextlib.suppress(pkcs11.PKCS11Error):  # it harms nobody
+            one.destroy()
+    return found
 
 
 def _require_strong(private: PrivateObject) -> None:

@@ -25,6 +25,7 @@ from hashseal_core.algorithms import (
     SignatureScheme,
 )
 from hashseal_core.cms import verify_signature_value
+from hashseal_core.errors import KeystoreRefused
 from hashseal_server.keystore import encoding
 
 PrivateObject: TypeAlias = Any
@@ -110,7 +111,13 @@ def key_pair(
 
 
 def signature(private: PrivateObject, to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bytes:
-    """A signature value as CMS and X.509 have it; the token gets the hash only."""
+    """A signature value as CMS and X.509 have it; the token gets the hash only.
+
+    Raises:
+        KeystoreRefused: the key is of another kind. SoftHSM 2.6 crashes when it is asked for that.
+    """
+    if (private.key_type is KeyType.RSA) is (algorithm.scheme is SignatureScheme.ECDSA):
+        raise KeystoreRefused("the key is not of the kind that the algorithm needs")
     digest = encoding.digest_of(algorithm.digest, to_be_signed)
     if algorithm.scheme is SignatureScheme.ECDSA:
         return encoding.ecdsa_value(private.sign(digest, mechanism=Mechanism.ECDSA))
@@ -162,6 +169,25 @@ def weak_attributes(key: PrivateObject, wanted: Mapping[Attribute, bool]) -> str
         if found is not value:
             wrong.append(attribute.name)
     return ", ".join(wrong)
+
+
+def every(session: pkcs11.Session, kind: ObjectClass) -> list[Any]:
+    """All objects of a class."""
+    return list(session.get_objects({Attribute.CLASS: kind}))
+
+
+def is_shell(key: PublicObject | PrivateObject) -> bool:
+    """An object with neither name nor number nor key.
+
+    SoftHSM leaves such ones when it is killed before it has written them.
+    """
+    for attribute in (Attribute.ID, Attribute.LABEL, Attribute.MODULUS, Attribute.EC_PARAMS):
+        try:
+            if key[attribute]:
+                return False
+        except pkcs11.AttributeTypeInvalid:
+            continue
+    return True
 
 
 def objects(session: pkcs11.Session, kind: ObjectClass, identifier: bytes) -> list[Any]:
