@@ -101,6 +101,11 @@ class _Peer:
     idle: list[_Connection] = field(default_factory=list)
     busy: int = 0
 
+    def close(self) -> None:
+        """Close what is idle."""
+        while self.idle:
+            self.idle.pop().close()
+
 
 class RemoteSigners:
     """All signer processes in `folder`, for one event loop; `timeout` in seconds bounds each call.
@@ -238,8 +243,8 @@ class RemoteSigners:
     async def close(self) -> None:
         """Close every connection."""
         for known in self._peers.values():
-            while known.idle:
-                known.idle.pop().close()
+            known.close()
+        await asyncio.sleep(0)  # sockets are closed when the loop comes round
 
     async def _call(self, purpose: Purpose, request: Callable[[Hello], Request]) -> Answer:
         try:
@@ -317,7 +322,6 @@ class RemoteSigners:
         try:
             reader, writer = await asyncio.open_unix_connection(known.path)
         except OSError:
-            self._peers.pop(known.path, None)
             return None
         try:
             size = size_of(await reader.readexactly(HEAD))
@@ -336,8 +340,12 @@ class RemoteSigners:
         if time.monotonic() - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
-        for path in sockets(self._folder):
+        found = sockets(self._folder)
+        for path in found:
             self._peers.setdefault(path, _Peer(path))
+        for path in self._peers.keys() - set(found):
+            if not self._peers[path].busy:
+                self._peers.pop(path).close()
 
 
 def _values(answer: Answer, count: int) -> tuple[bytes, ...]:
