@@ -7,7 +7,6 @@ python -m hashseal_server.signers [--wrapping-key FILE]
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import resource
 import secrets
@@ -16,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+import uvloop
 
 from hashseal_core.errors import ConfigurationInvalid, HashsealError
 from hashseal_server.keystore.authorisation import NONCE_OCTETS, Register
@@ -115,7 +116,7 @@ def serve(settings: Settings) -> None:
             _say(f"not ready: {error.detail}")
         for finding in keys.findings:
             _say(f"not used: {finding}")
-        asyncio.run(SignerServer(rules, folder).run())
+        uvloop.run(SignerServer(rules, folder).run())
     finally:
         keys.close()
 

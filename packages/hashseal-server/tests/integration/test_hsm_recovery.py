@@ -199,3 +199,46 @@ left = {{o[Attribute.ID] for o in session.get_objects({{Attribute.CLASS: pkcs11.
 assert left == {{bytes(16), bytes([4]) * 16, b"hashseal:health"}}, left
 """,
     )
+
+
+SHARING = """
+keys = store(); keys.health()
+print("ready", flush=True)
+for line in sys.stdin:
+    if line == "make\\n": print(keys.generate(Purpose.SEAL, KeyAlgorithm.P256, "a")[0], flush=True)
+    else: print(keys.public_key(line.strip()).hex()[:8], flush=True)
+"""
+
+
+def test_a_key_that_one_process_made_is_seen_by_all(tokens: Tokens) -> None:
+    """SoftHSM forgets what others changed when it changes something itself."""
+    processes = []
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", COMMON + SHARING, str(tokens.signers)],
+            env=tokens.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        processes.append(process)
+
+    def ask(process: subprocess.Popen[str], line: str) -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    chance, made = random.Random(8), []
+    for _ in range(120):
+        if not made or chance.random() < 0.4:
+            made.append(ask(chance.choice(processes), "make"))
+        name = chance.choice(made[-4:])
+        found = {ask(process, name) for process in processes}
+        assert len(found) == 1
+        assert len(found.pop()) == 8
+    for process in processes:
+        process.communicate()

@@ -53,7 +53,6 @@ from hashseal_server.keystore.messages import (
 )
 from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.keystore.remote import DocumentOrder, RemoteSigners
-from hashseal_server.keystore.signer import timestamp_attributes
 
 pytestmark = pytest.mark.hsm
 
@@ -84,7 +83,7 @@ def running(tokens: Tokens) -> Iterator[Tokens]:
 
 def client(tokens: Tokens, **options: float) -> RemoteSigners:
     authoriser = Authoriser(tokens.authorisation_key)
-    return RemoteSigners(tokens.signers, now=now, authoriser=authoriser, **options)  # type: ignore[arg-type]
+    return RemoteSigners(tokens.signers, now=now, authoriser=lambda: authoriser, **options)  # type: ignore[arg-type]
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -283,7 +282,7 @@ def test_no_key_signs_bytes_that_were_handed_in_for_a_document(running: Tokens) 
         assert isinstance(await line.ask(SignDocuments(granted, unit)), Failed)
         content = tsp.TokenContent("1.2.3", digest("value"), 1 << 140, now(), 1000)
         value = await signers.sign_timestamp(tsu, tsp.tst_info(content), unit, ECDSA)
-        attributes = timestamp_attributes(tsp.tst_info(content), unit, DigestAlgorithm.SHA256)
+        attributes = tsp.signed_attributes(tsp.tst_info(content), unit, DigestAlgorithm.SHA256)
         cms.verify_signature_value(unit, ECDSA, attributes, value)
         late = tsp.TokenContent(
             "1.2.3", digest("value"), 1 << 140, now() - timedelta(hours=1), 1000
@@ -311,7 +310,7 @@ def test_a_signer_serves_the_purposes_whose_pins_it_was_given(tokens: Tokens) ->
 
     async def scenario() -> None:
         signers = RemoteSigners(
-            folder, now=now, authoriser=Authoriser(tokens.authorisation_key), patience=0.2
+            folder, now=now, authoriser=lambda: Authoriser(tokens.authorisation_key), patience=0.2
         )
         await signers.health(Purpose.OCSP)
         for purpose in set(Purpose) - {Purpose.OCSP}:
@@ -368,7 +367,9 @@ def test_killed_under_load_signers_lose_nothing(tokens: Tokens) -> None:
 
     async def scenario() -> None:
         authoriser = Authoriser(tokens.authorisation_key)
-        signers = RemoteSigners(folder, now=now, authoriser=authoriser, patience=20, timeout=30)
+        signers = RemoteSigners(
+            folder, now=now, authoriser=lambda: authoriser, patience=20, timeout=30
+        )
         seals = Seals(tokens)
         await seals.make(signers)
         asked, chance = 0, random.Random(7)

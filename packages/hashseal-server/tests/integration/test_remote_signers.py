@@ -125,7 +125,7 @@ class Caller:
         self.signers = RemoteSigners(
             fleet.signers,
             now=now,
-            authoriser=Authoriser(SECRET),
+            authoriser=lambda: Authoriser(SECRET),
             **options,  # type: ignore[arg-type]
         )
         self.key, spki = unreliable_keys.UnreliableKeys(fleet.folder / "keys").generate(

@@ -49,7 +49,7 @@ from hashseal_server.keystore.messages import (
     size_of,
 )
 from hashseal_server.keystore.purpose import Purpose
-from hashseal_server.keystore.signer import Signer, timestamp_attributes
+from hashseal_server.keystore.signer import Signer
 
 SECRET, BOOT = b"s" * 32, b"b" * 32
 ECDSA = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
@@ -252,7 +252,7 @@ def test_a_timestamp_states_the_time_of_the_signers_clock(desk: Desk) -> None:
     desk.refused(ask(tst_info(NOW), desk.key), "another purpose")
     answer = ask(tst_info(NOW + timedelta(seconds=2)))
     assert isinstance(answer, Values)
-    built = timestamp_attributes(
+    built = tsp.signed_attributes(
         tst_info(NOW + timedelta(seconds=2)), certificate, DigestAlgorithm.SHA256
     )
     cms.verify_signature_value(certificate, ECDSA, built, answer.values[0])

@@ -40,6 +40,7 @@ from hashseal_server.keystore.messages import (
     read_hello,
     size_of,
 )
+from hashseal_server.keystore.port import DocumentOrder
 from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.keystore.reference import purpose_of
 
@@ -48,17 +49,6 @@ CHUNK = 32
 _CONNECTIONS = 4
 _LOOK_SECONDS = 0.5
 _PAUSE_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentOrder:
-    """What an account wants signed; `certificate` is DER and its key is `key`."""
-
-    account: str
-    key: str
-    certificate: bytes
-    algorithm: SignatureAlgorithm
-    digests: Sequence[Digest]
 
 
 class _Connection:
@@ -118,7 +108,7 @@ class RemoteSigners:
         folder: Path,
         *,
         now: Callable[[], datetime],
-        authoriser: Authoriser | None = None,
+        authoriser: Callable[[], Authoriser] | None = None,
         timeout: float = 10.0,
         patience: float = 2.0,
         connections: int = _CONNECTIONS,
@@ -159,9 +149,9 @@ class RemoteSigners:
             return error
 
     async def _sign_part(self, order: DocumentOrder, digests: Sequence[Digest]) -> list[bytes]:
-        authoriser = self._authoriser
-        if authoriser is None:
+        if self._authoriser is None:
             raise KeystoreRefused("this process may not authorise signatures")
+        authoriser = self._authoriser()
 
         def request(hello: Hello) -> Request:
             granted = authoriser.authorise(

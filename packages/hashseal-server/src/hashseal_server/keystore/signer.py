@@ -7,7 +7,6 @@ everything else it looks at the outer form first. So a key of one purpose never 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -16,8 +15,9 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from hashseal_core.algorithms import Digest, DigestAlgorithm, KeyAlgorithm, SignatureAlgorithm
-from hashseal_core.cms import CONTENT_TST_INFO, signed_attributes
+from hashseal_core import tsp
+from hashseal_core.algorithms import KeyAlgorithm, SignatureAlgorithm
+from hashseal_core.cms import signed_attributes
 from hashseal_core.errors import HashsealError, KeystoreRefused, KeystoreUnavailable
 from hashseal_server.keystore.authorisation import Register
 from hashseal_server.keystore.forms import require_structure, require_timestamp
@@ -122,7 +122,7 @@ class Signer:
         _require(request.key, Purpose.TSU)
         require_timestamp(request.tst_info, self._now())
         self._require_certificate(request.key, request.certificate)
-        attributes = timestamp_attributes(request.tst_info, request.certificate, request.digest)
+        attributes = tsp.signed_attributes(request.tst_info, request.certificate, request.digest)
         return Values((self._keys.sign(request.key, attributes, algorithm_of(request)),))
 
     def _structure(self, request: SignStructure) -> Values:
@@ -133,16 +133,6 @@ class Signer:
     def _require_certificate(self, key: str, certificate: bytes) -> None:
         if _public_key_in(certificate) != self._keys.public_key(key):
             raise KeystoreRefused("the certificate is not that of the key")
-
-
-def timestamp_attributes(tst_info: bytes, certificate: bytes, algorithm: DigestAlgorithm) -> bytes:
-    """The signed attributes of a token; `certificate` is the unit's, DER.
-
-    Raises:
-        DerInvalid: not a certificate.
-    """
-    digest = Digest(algorithm, hashlib.new(algorithm.hashlib_name, tst_info).digest())
-    return signed_attributes(digest, certificate, content_type=CONTENT_TST_INFO)
 
 
 def _require(key: str, purpose: Purpose) -> None:

@@ -6,9 +6,10 @@ that a key store that signs with another key is found out too.
 
 from __future__ import annotations
 
+from hashseal_core import tsp
 from hashseal_core.algorithms import SignatureAlgorithm
-from hashseal_core.cms import verify_signature_value
-from hashseal_server.keystore.port import KeyStore
+from hashseal_core.cms import signed_attributes, verify_signature_value
+from hashseal_server.keystore.port import DocumentOrder, KeyStore, Signers
 
 
 def sign(
@@ -26,4 +27,36 @@ def sign(
     """
     value = keystore.sign(key, to_be_signed, algorithm)
     verify_signature_value(public_key, algorithm, to_be_signed, value)
+    return value
+
+
+async def sign_documents(signers: Signers, order: DocumentOrder) -> list[bytes]:
+    """The same for documents, in the order of the digests.
+
+    Raises:
+        KeystoreUnavailable, KeystoreRefused: nothing was released.
+        FaultySignature: one of them does not verify; none is released.
+    """
+    values = await signers.sign_documents(order)
+    for digest, value in zip(order.digests, values, strict=True):
+        attributes = signed_attributes(digest, order.certificate)
+        verify_signature_value(order.certificate, order.algorithm, attributes, value)
+    return values
+
+
+async def sign_timestamp(
+    signers: Signers,
+    key: str,
+    tst_info: bytes,
+    certificate: bytes,
+    algorithm: SignatureAlgorithm,
+) -> bytes:
+    """The same for a token, over the signed attributes of its TSTInfo.
+
+    Raises:
+        KeystoreUnavailable, KeystoreRefused, FaultySignature: nothing was released.
+    """
+    value = await signers.sign_timestamp(key, tst_info, certificate, algorithm)
+    attributes = tsp.signed_attributes(tst_info, certificate, algorithm.digest)
+    verify_signature_value(certificate, algorithm, attributes, value)
     return value

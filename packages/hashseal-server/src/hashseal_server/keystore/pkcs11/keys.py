@@ -28,7 +28,7 @@ from hashseal_server.keystore.pkcs11.objects import (
     signature,
     weak_attributes,
 )
-from hashseal_server.keystore.pkcs11.sessions import Sessions, Token
+from hashseal_server.keystore.pkcs11.sessions import Sessions, Token, Unseen
 from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.keystore.reference import (
     IDENTIFIER_OCTETS,
@@ -130,6 +130,7 @@ class TokenKeys:
                 made_at = label.made_at if label else 0
                 if only_new and self._now().timestamp() - made_at > _NEW_SECONDS:
                     raise KeystoreRefused("only the operator destroys a key that is in use")
+            token.written = True
             self._end(session, name.identifier, Event.DESTROYED)
             self._held.pop(name, None)
 
@@ -182,6 +183,7 @@ class TokenKeys:
     ) -> tuple[str, bytes]:
         name = TokenKey(label.purpose, secrets.token_bytes(IDENTIFIER_OCTETS))
         creating = state_label(State.CREATING, self._machine)
+        token.written = True
         with self._sessions.exclusive():
             try:
                 public, private = key_pair(
@@ -224,11 +226,11 @@ class TokenKeys:
         if not privates and not objects(session, ObjectClass.PRIVATE_KEY, _HEALTH):
             raise pkcs11.TokenNotPresent  # not this key is gone, but all of them
         if len(privates) != 1 or len(publics) != 1:
-            raise KeystoreRefused("the key store has no such key")
+            raise Unseen("the key store has no such key")
         label = read_label(privates[0][Attribute.LABEL])
         active = publics[0][Attribute.LABEL] == state_label(State.ACTIVE, self._machine)
         if label is None or label.purpose is not name.purpose or not active:
-            raise KeystoreRefused("the key store has no such key")
+            raise Unseen("the key store has no such key")
         _require_strong(privates[0])
         held = Held(privates[0], public_key_of(publics[0]), label)
         if len(self._held) >= _HELD:

@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 Opened = Callable[["Token", pkcs11.Session], None]
 
 _PAUSE_SECONDS = 1.0
+_FRESH_SECONDS = 5.0
 _ARGUMENTS = (
     pkcs11.ArgumentsBad,
     pkcs11.AttributeReadOnly,
@@ -45,6 +46,10 @@ _ARGUMENTS = (
 )
 """The module works, and this it does not do: trying again would not help."""
 _BAD_PIN = (pkcs11.PinIncorrect, pkcs11.PinLocked, pkcs11.PinExpired, pkcs11.PinInvalid)
+
+
+class Unseen(KeystoreRefused):
+    """The token shows no such key, or shows it to others only."""
 
 
 class Neighbours(Protocol):
@@ -72,7 +77,17 @@ class Token:
     session: pkcs11.Session | None = None
     generation: int = 0
     tidied: bool = False
+    written: bool = False
+    opened_at: float = 0.0
     retry_at: float = 0.0
+
+    @property
+    def may_be_outdated(self) -> bool:
+        """Other processes may have made keys that are not seen here.
+
+        SoftHSM loses track of others' changes when it makes some itself.
+        """
+        return self.written or time.monotonic() - self.opened_at > _FRESH_SECONDS
 
     def forget(self) -> None:
         """Close the session as far as that is possible."""
@@ -120,6 +135,10 @@ class Sessions:
             session = token.session or self._open(token)
             try:
                 return work(session)
+            except Unseen:
+                if not token.may_be_outdated:
+                    raise
+                self._reinitialise()
             except _ARGUMENTS as error:
                 raise KeystoreRefused(f"the token refuses this: {type(error).__name__}") from error
             except pkcs11.PKCS11Error:
@@ -157,7 +176,8 @@ class Sessions:
                         self._reinitialise()
                     found = pkcs11.lib(self._module).get_token(token_label=access.label)
                     session = found.open(rw=True, user_pin=access.pin, attribute_mapper=MAPPER)
-                    token.session = session
+                    token.session, token.written = session, False
+                    token.opened_at = time.monotonic()
                     if not token.tidied:
                         self._first(token, session)
                         token.tidied = True
