@@ -62,6 +62,7 @@ for _name, _group in (
 ):
     app.add_typer(_group, name=_name)
 _err = Console(stderr=True)
+_START_SECONDS = 10.0
 _Result = TypeVar("_Result")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -199,7 +200,7 @@ def signer_wrapping_key(
 @signer_app.command("check")
 def signer_check(as_json: Json = False) -> None:
     """Make a real signature in every signer process that runs on this machine."""
-    BlockingKeyStore(load().signers).health()
+    BlockingKeyStore(load().signers, patience=_START_SECONDS).health()
     _show({"signers": "sign"}, as_json=as_json)
 
 

@@ -98,9 +98,11 @@ class BlockingKeyStore:
         Raises:
             KeystoreUnavailable: there is none, or one of them does not sign.
         """
-        found = [path for path in sockets(self._folder) if self._is_there(path)]
-        if not found:
-            raise KeystoreUnavailable("no signer is there")
+        until = time.monotonic() + self._patience
+        while not (found := [path for path in sockets(self._folder) if self._is_there(path)]):
+            if time.monotonic() >= until:
+                raise KeystoreUnavailable("no signer is there")
+            time.sleep(_PAUSE_SECONDS)
         for path in found:
             try:
                 with self._connect(path) as connection:
