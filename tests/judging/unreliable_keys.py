@@ -46,6 +46,7 @@ class Behaviour:
     losing: float = 0.0
     lost_for: float = 0.2
     dying: float = 0.0
+    stuck: float = 180.0
 
 
 class UnreliableKeys:
@@ -141,7 +142,7 @@ def main() -> None:
         return datetime.now(UTC)
 
     signer = Signer(keys, Register(secret, boot), boot=boot, now=now)
-    asyncio.run(SignerServer(signer, place).run())
+    asyncio.run(SignerServer(signer, place, stuck=keys.behaviour.stuck).run())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import resource
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from hashseal_server.keystore.pkcs11 import Pkcs11KeyStore, TokenAccess, make_wr
 from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.keystore.reference import machine_of
 from hashseal_server.keystore.signer import Signer
-from hashseal_server.keystore.signer_server import SignerServer
+from hashseal_server.keystore.signer_server import STUCK_SECONDS, SignerServer
 from hashseal_server.settings import Settings, load
 
 _SET_DUMPABLE = 4  # PR_SET_DUMPABLE, prctl(2)
@@ -110,10 +111,12 @@ def serve(settings: Settings) -> None:
     folder.prepare()
     rules, keys = signer(settings, folder)
     try:
+        signal.alarm(STUCK_SECONDS)  # while it starts, the others wait
         try:
             keys.health()
         except HashsealError as error:
             _say(f"not ready: {error.detail}")
+        signal.alarm(0)
         for finding in keys.findings:
             _say(f"not used: {finding}")
         uvloop.run(SignerServer(rules, folder).run())

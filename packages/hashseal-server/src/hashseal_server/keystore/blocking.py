@@ -16,6 +16,7 @@ from hashseal_core.errors import KeystoreUnavailable
 from hashseal_server.keystore.folder import sockets
 from hashseal_server.keystore.messages import (
     HEAD,
+    MAKING_SECONDS,
     Answer,
     Destroy,
     Generate,
@@ -38,9 +39,12 @@ _PAUSE_SECONDS = 0.1
 
 
 class BlockingKeyStore:
-    """The signers in `folder`; `timeout` in seconds bounds each step of a call."""
+    """The signers in `folder`; `timeout` in seconds bounds each step of a call but making a key.
 
-    def __init__(self, folder: Path, *, timeout: float = 30.0, patience: float = 2.0) -> None:
+    A signer that is not there is waited for `patience` seconds; none in an event loop.
+    """
+
+    def __init__(self, folder: Path, *, timeout: float = 5.0, patience: float = 0.0) -> None:
         self._folder = folder
         self._timeout = timeout
         self._patience = patience
@@ -151,6 +155,8 @@ class BlockingKeyStore:
         return True
 
     def _exchange(self, connection: socket.socket, request: Request) -> Answer:
+        if isinstance(request, Generate):
+            connection.settimeout(MAKING_SECONDS)
         try:
             connection.sendall(frame(request))
             return read_answer(_receive(connection))

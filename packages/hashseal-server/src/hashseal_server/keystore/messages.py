@@ -24,6 +24,8 @@ MAX_FRAME = 8 << 20
 HEAD = 4
 """Octets of a frame's length, big-endian."""
 PROTOCOL = 1
+MAKING_SECONDS = 150.0
+"""How long a caller waits for a new key: an RSA key is found by chance."""
 
 Certificate = Annotated[bytes, msgspec.Meta(min_length=64, max_length=32_768)]
 Owner = Annotated[str, msgspec.Meta(max_length=128)]

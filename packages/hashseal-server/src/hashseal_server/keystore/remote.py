@@ -23,6 +23,7 @@ from hashseal_server.keystore.authorisation import Authoriser
 from hashseal_server.keystore.folder import sockets
 from hashseal_server.keystore.messages import (
     HEAD,
+    MAKING_SECONDS,
     Answer,
     Destroy,
     Generate,
@@ -98,9 +99,10 @@ class _Peer:
 
 
 class RemoteSigners:
-    """All signer processes in `folder`, for one event loop; `timeout` in seconds bounds each call.
+    """All signer processes in `folder`, for one event loop.
 
-    Without an `authoriser` no documents can be signed.
+    `timeout` in seconds bounds each call but that which makes a key; for `patience` seconds a signer
+    that is not there is waited for. Without an `authoriser` no documents can be signed.
     """
 
     def __init__(
@@ -130,6 +132,8 @@ class RemoteSigners:
             KeystoreRefused: key, account, certificate and algorithm do not go together.
             KeystoreUnavailable: no signer answered in time; nothing is known to be signed.
         """
+        if len(order.digests) <= CHUNK:
+            return await self._sign_part(order, order.digests)
         parts = [order.digests[at : at + CHUNK] for at in range(0, len(order.digests), CHUNK)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._attempt(order, part)) for part in parts]
@@ -201,7 +205,9 @@ class RemoteSigners:
         Raises:
             KeystoreRefused, KeystoreUnavailable: none that anybody will ever name.
         """
-        made = await self._call(purpose, lambda _: Generate(purpose, algorithm, account))
+        made = await self._call(
+            purpose, lambda _: Generate(purpose, algorithm, account), MAKING_SECONDS
+        )
         return _key(made)
 
     async def public_key(self, key: str) -> bytes:
@@ -236,9 +242,14 @@ class RemoteSigners:
             known.close()
         await asyncio.sleep(0)  # sockets are closed when the loop comes round
 
-    async def _call(self, purpose: Purpose, request: Callable[[Hello], Request]) -> Answer:
+    async def _call(
+        self,
+        purpose: Purpose,
+        request: Callable[[Hello], Request],
+        timeout: float | None = None,  # noqa: ASYNC109 - not the caller's to bound
+    ) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(timeout or self._timeout):
                 known, connection = await self._take(purpose)
                 try:
                     answer = await connection.ask(frame(request(connection.hello)))

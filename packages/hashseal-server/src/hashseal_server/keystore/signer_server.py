@@ -1,6 +1,7 @@
 """A signer process on its Unix socket: one thread, one request at a time, callers checked.
 
 Requests of several connections wait in the kernel; while one is being worked on, nothing else is.
+A module that does not come back takes its process with it: the supervisor starts another.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from hashseal_server.keystore.signer import Signer
 _CREDENTIALS = struct.Struct("3i")
 _MAX_CONNECTIONS = 512
 _BACKLOG = 256
+STUCK_SECONDS = 180
+"""Longer than any token takes, also for the largest RSA key."""
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:
@@ -31,9 +34,12 @@ def peer(connection: socket.socket) -> tuple[int, int]:
 class SignerServer:
     """Serves one `Signer` in a folder until SIGTERM or SIGINT."""
 
-    def __init__(self, signer: Signer, folder: SignerFolder) -> None:
+    def __init__(
+        self, signer: Signer, folder: SignerFolder, *, stuck: float = STUCK_SECONDS
+    ) -> None:
         self._signer = signer
         self._folder = folder
+        self._stuck = stuck
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def run(self) -> None:
@@ -55,6 +61,14 @@ class SignerServer:
                 for writer in tuple(self._writers):
                     writer.close()
 
+    def _answer(self, request: bytes) -> bytes:
+        """SIGALRM ends a process that hangs, also inside the module: no handler is set for it."""
+        signal.setitimer(signal.ITIMER_REAL, self._stuck)
+        try:
+            return self._signer.answer(request)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection: socket.socket = writer.get_extra_info("socket")
         if len(self._writers) >= _MAX_CONNECTIONS or not self._folder.admits(*peer(connection)):
@@ -66,7 +80,7 @@ class SignerServer:
             await writer.drain()
             while True:
                 size = size_of(await reader.readexactly(HEAD))
-                writer.write(self._signer.answer(await reader.readexactly(size)))
+                writer.write(self._answer(await reader.readexactly(size)))
                 await writer.drain()
         except (HashsealError, OSError, EOFError):
             pass  # another protocol, or the caller has gone
