@@ -101,8 +101,8 @@ class _Peer:
 class RemoteSigners:
     """All signer processes in `folder`, for one event loop.
 
-    `timeout` in seconds bounds each call but that which makes a key; for `patience` seconds a signer
-    that is not there is waited for. Without an `authoriser` no documents can be signed.
+    `timeout` in seconds bounds each call but that which makes a key; a signer that is not there is
+    waited for `patience` seconds. Without an `authoriser` no documents can be signed.
     """
 
     def __init__(
