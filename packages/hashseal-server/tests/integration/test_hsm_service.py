@@ -15,11 +15,13 @@ from typing import Any
 import httpx2
 import pytest
 from cluster import Cluster
+from cryptography import x509
 from tokens import Tokens, end
 
 from hashseal_core import cms, tsp
 from hashseal_core.algorithms import Digest, DigestAlgorithm, KeyAlgorithm
 from hashseal_core.errors import ConfigurationInvalid, KeystoreRefused
+from hashseal_server.keystore import verified
 from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.main import Operator, operator
 from hashseal_server.pki.model import LegalPerson
@@ -215,7 +217,17 @@ def test_the_service_itself_can_use_no_key_for_anything_else(
         seal_id = await client.seal(KeyAlgorithm.P256)
         seal = await (await client.opened.seals()).find(client.account, seal_id)  # type: ignore[arg-type]
         unit = (await client.opened.authority.units())[0]
+        subject = SUBJECT.name()
+        request = x509.load_der_x509_csr(
+            verified.certification_request(
+                client.opened.keystore, seal.key, subject.public_bytes(), ALGORITHM
+            )
+        )
+        assert request.is_signature_valid
+        assert request.subject == subject
         for key in (seal.key, unit.key):
+            with pytest.raises(KeystoreRefused, match="not a name"):
+                client.opened.keystore.sign_request(key, b"\x30\x03\x02\x01\x00", ALGORITHM)
             with pytest.raises(KeystoreRefused):
                 client.opened.keystore.sign(key, b"chosen bytes", ALGORITHM)
         assert "pkcs11" not in sys.modules

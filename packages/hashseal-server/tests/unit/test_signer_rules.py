@@ -10,12 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 from subjects import certificate_for
 from unreliable_keys import UnreliableKeys
 
-from hashseal_core import cms, tsp
+from hashseal_core import cms, der, tsp
 from hashseal_core.algorithms import (
     Digest,
     DigestAlgorithm,
@@ -25,6 +26,7 @@ from hashseal_core.algorithms import (
 )
 from hashseal_core.errors import ConfigurationInvalid, KeystoreRefused, KeystoreUnavailable
 from hashseal_server.keystore.authorisation import Authorisation, Authoriser, Grant, Register
+from hashseal_server.keystore.encoding import request_info
 from hashseal_server.keystore.messages import (
     HEAD,
     MAX_FRAME,
@@ -39,6 +41,7 @@ from hashseal_server.keystore.messages import (
     PublicKey,
     Request,
     SignDocuments,
+    SignRequest,
     SignStructure,
     SignTimestamp,
     Values,
@@ -256,6 +259,31 @@ def test_a_timestamp_states_the_time_of_the_signers_clock(desk: Desk) -> None:
         tst_info(NOW + timedelta(seconds=2)), certificate, DigestAlgorithm.SHA256
     )
     cms.verify_signature_value(certificate, ECDSA, built, answer.values[0])
+
+
+def test_a_request_for_a_certificate_is_built_around_the_key(desk: Desk) -> None:
+    parts = (SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
+    for subject in (
+        b"",
+        b"\x30\x00",
+        b"\x30\x02\x31\x00",
+        b"\x31\x00",
+        b"\x30\x03\x02\x01\x00",
+        cms.signed_attributes(digest("x"), desk.certificate),
+        b"\x30\x00\x00",
+    ):
+        desk.refused(desk.ask(SignRequest(desk.key, subject, *parts)), "not a name")
+    subject = x509.load_der_x509_certificate(desk.certificate).subject.public_bytes()
+    answer = desk.ask(SignRequest(desk.key, subject, *parts))
+    assert isinstance(answer, Values)
+    info = request_info(subject, desk.spki)
+    cms.verify_signature_value(desk.certificate, ECDSA, info, answer.values[0])
+    signed = der.sequence(
+        info,
+        cms.signature_identifier(ECDSA),
+        der.encode(der.BIT_STRING, b"\x00" + answer.values[0]),
+    )
+    assert x509.load_der_x509_csr(signed).is_signature_valid
 
 
 def test_keys_are_made_named_and_destroyed(desk: Desk) -> None:

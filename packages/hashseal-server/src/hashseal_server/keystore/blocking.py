@@ -24,6 +24,7 @@ from hashseal_server.keystore.messages import (
     Key,
     PublicKey,
     Request,
+    SignRequest,
     SignStructure,
     Values,
     frame,
@@ -81,10 +82,17 @@ class BlockingKeyStore:
             KeystoreUnavailable: no signer answered in time.
         """
         asked = SignStructure(key, to_be_signed, algorithm.scheme, algorithm.digest)
-        answer = self._ask(purpose_of(key), asked)
-        if not isinstance(answer, Values) or len(answer.values) != 1:
-            raise KeystoreUnavailable("the signer's answer is not to what was asked")
-        return answer.values[0]
+        return _value(self._ask(purpose_of(key), asked))
+
+    def sign_request(self, key: str, subject: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        """The signature value over a CertificationRequestInfo for the key, not yet verified.
+
+        Raises:
+            KeystoreRefused: no such key, or `subject` is not a name.
+            KeystoreUnavailable: no signer answered in time.
+        """
+        asked = SignRequest(key, subject, algorithm.scheme, algorithm.digest)
+        return _value(self._ask(purpose_of(key), asked))
 
     def destroy(self, key: str) -> None:
         """Remove a key that was made just now.
@@ -182,6 +190,12 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
+
+
+def _value(answer: Answer) -> bytes:
+    if not isinstance(answer, Values) or len(answer.values) != 1:
+        raise KeystoreUnavailable("the signer's answer is not to what was asked")
+    return answer.values[0]
 
 
 def _key(answer: Answer) -> tuple[str, bytes]:

@@ -37,6 +37,16 @@ def ecdsa_value(raw: bytes) -> bytes:
     return der.sequence(*(der.integer(part) for part in parts))
 
 
+def request_info(subject: bytes, spki: bytes) -> bytes:
+    """CertificationRequestInfo without attributes (RFC 2986, 4.1); both parts are DER.
+
+    Raises:
+        DerInvalid: `subject` is not one SEQUENCE.
+    """
+    name = der.only(subject).raw
+    return der.sequence(der.integer(0), name, spki, der.encode(0xA0, b""))
+
+
 def rsa_public_key(modulus: bytes, exponent: bytes) -> bytes:
     """SubjectPublicKeyInfo of an RSA key; both numbers are big-endian."""
     numbers = (int.from_bytes(modulus, "big"), int.from_bytes(exponent, "big"))

@@ -69,6 +69,25 @@ def require_structure(
     raise KeystoreRefused("the key does not sign bytes of this form")
 
 
+def require_name(subject: bytes) -> None:
+    """A distinguished name, DER.
+
+    Raises:
+        KeystoreRefused: anything else.
+    """
+    try:
+        relative = [one.tag for one in der.elements(der.only(subject).content)]
+        attributes = [
+            attribute.tag
+            for one in der.elements(der.only(subject).content)
+            for attribute in der.elements(one.content)
+        ]
+    except HashsealError as error:
+        raise KeystoreRefused("this is not a name") from error
+    if not relative or set(relative) != {der.SET} or set(attributes) != {der.SEQUENCE}:
+        raise KeystoreRefused("this is not a name")
+
+
 def _signed(to_be_signed: bytes, algorithm: SignatureAlgorithm, *more: bytes) -> bytes:
     return der.sequence(to_be_signed, signature_identifier(algorithm), _NO_SIGNATURE, *more)
 

@@ -69,6 +69,15 @@ class SignStructure(_Message, frozen=True, tag="structure"):
     digest: DigestAlgorithm
 
 
+class SignRequest(_Message, frozen=True, tag="request"):
+    """Sign a request for a certificate; the signer builds it around the key's own public half."""
+
+    key: Name
+    subject: Annotated[bytes, msgspec.Meta(max_length=4_096)]
+    scheme: SignatureScheme
+    digest: DigestAlgorithm
+
+
 class Generate(_Message, frozen=True, tag="generate"):
     """Make a key."""
 
@@ -93,7 +102,16 @@ class Health(_Message, frozen=True, tag="health"):
     """Make a real signature with each token."""
 
 
-Request = SignDocuments | SignTimestamp | SignStructure | Generate | PublicKey | Destroy | Health
+Request = (
+    SignDocuments
+    | SignTimestamp
+    | SignStructure
+    | SignRequest
+    | Generate
+    | PublicKey
+    | Destroy
+    | Health
+)
 
 
 class Values(_Message, frozen=True, tag="values"):
@@ -197,6 +215,6 @@ def read_hello(encoded: bytes) -> Hello:
     return hello
 
 
-def algorithm_of(request: SignTimestamp | SignStructure) -> SignatureAlgorithm:
+def algorithm_of(request: SignTimestamp | SignStructure | SignRequest) -> SignatureAlgorithm:
     """Scheme and digest of a request."""
     return SignatureAlgorithm(request.scheme, request.digest)

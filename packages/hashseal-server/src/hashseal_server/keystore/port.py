@@ -24,6 +24,9 @@ class KeyStore(Protocol):
     def sign(self, key: str, to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bytes:
         """The signature value as the key made it; `keystore.verified` is how callers get one."""
 
+    def sign_request(self, key: str, subject: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        """The signature value over a request for a certificate that the store built itself."""
+
     def destroy(self, key: str) -> None:
         """Forget the key; no error when it is not there."""
 

@@ -20,7 +20,8 @@ from hashseal_core.algorithms import KeyAlgorithm, SignatureAlgorithm
 from hashseal_core.cms import signed_attributes
 from hashseal_core.errors import HashsealError, KeystoreRefused, KeystoreUnavailable
 from hashseal_server.keystore.authorisation import Register
-from hashseal_server.keystore.forms import require_structure, require_timestamp
+from hashseal_server.keystore.encoding import request_info
+from hashseal_server.keystore.forms import require_name, require_structure, require_timestamp
 from hashseal_server.keystore.messages import (
     PROTOCOL,
     Answer,
@@ -34,6 +35,7 @@ from hashseal_server.keystore.messages import (
     PublicKey,
     Request,
     SignDocuments,
+    SignRequest,
     SignStructure,
     SignTimestamp,
     Values,
@@ -90,22 +92,25 @@ class Signer:
             return frame(Failed(KeystoreRefused.code, error.detail))
 
     def _do(self, request: Request) -> Answer:
+        answer: Answer = Done()
         match request:
             case SignDocuments():
-                return self._documents(request)
+                answer = self._documents(request)
             case SignTimestamp():
-                return self._timestamp(request)
+                answer = self._timestamp(request)
             case SignStructure():
-                return self._structure(request)
+                answer = self._structure(request)
+            case SignRequest():
+                answer = self._request(request)
             case Generate(purpose=purpose, algorithm=algorithm, account=account):
-                return Key(*self._keys.generate(purpose, algorithm, account))
+                answer = Key(*self._keys.generate(purpose, algorithm, account))
             case PublicKey(key=key):
-                return Key(key, self._keys.public_key(key))
+                answer = Key(key, self._keys.public_key(key))
             case Destroy(key=key):
                 self._keys.destroy(key, only_new=True)
             case Health():
                 self._keys.health()
-        return Done()
+        return answer
 
     def _documents(self, request: SignDocuments) -> Values:
         if self._register is None:
@@ -129,6 +134,11 @@ class Signer:
         algorithm = algorithm_of(request)
         require_structure(purpose_of(request.key), request.to_be_signed, algorithm, self._now())
         return Values((self._keys.sign(request.key, request.to_be_signed, algorithm),))
+
+    def _request(self, request: SignRequest) -> Values:
+        require_name(request.subject)
+        info = request_info(request.subject, self._keys.public_key(request.key))
+        return Values((self._keys.sign(request.key, info, algorithm_of(request)),))
 
     def _require_certificate(self, key: str, certificate: bytes) -> None:
         if _public_key_in(certificate) != self._keys.public_key(key):
