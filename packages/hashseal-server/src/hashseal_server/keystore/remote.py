@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -61,11 +62,14 @@ class _Connection:
         self.hello = hello
         self._reader = reader
         self._writer = writer
+        self._end = select.poll()
+        self._end.register(writer.get_extra_info("socket").fileno(), select.POLLRDHUP)
 
     @property
     def lost(self) -> bool:
         """The signer has gone; nothing that is written now would reach it."""
-        return self._reader.at_eof() or self._writer.is_closing()
+        gone = self._reader.at_eof() or self._writer.is_closing()
+        return gone or bool(self._end.poll(0))  # the event loop may not have seen it yet
 
     async def ask(self, framed: bytes) -> bytes:
         """The answer to a request.

@@ -20,6 +20,7 @@ from hashseal_server.keystore.signer import Signer
 _CREDENTIALS = struct.Struct("3i")
 _MAX_CONNECTIONS = 512
 _BACKLOG = 256
+_END_SECONDS = 5.0
 STUCK_SECONDS = 180
 """Longer than any token takes, also for the largest RSA key."""
 
@@ -40,7 +41,7 @@ class SignerServer:
         self._signer = signer
         self._folder = folder
         self._stuck = stuck
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def run(self) -> None:
         """Return after an ordered end: the request under way is answered.
@@ -58,8 +59,11 @@ class SignerServer:
             async with server:
                 await ended.wait()
                 server.close()
+                attending = [task for task in self._writers.values() if task is not None]
                 for writer in tuple(self._writers):
                     writer.close()
+                if attending:
+                    await asyncio.wait(attending, timeout=_END_SECONDS)
 
     def _answer(self, request: bytes) -> bytes:
         """SIGALRM ends a process that hangs, also inside the module: no handler is set for it."""
@@ -74,7 +78,7 @@ class SignerServer:
         if len(self._writers) >= _MAX_CONNECTIONS or not self._folder.admits(*peer(connection)):
             writer.close()
             return
-        self._writers.add(writer)
+        self._writers[writer] = asyncio.current_task()
         try:
             writer.write(self._signer.hello())
             await writer.drain()
@@ -85,7 +89,7 @@ class SignerServer:
         except (HashsealError, OSError, EOFError):
             pass  # another protocol, or the caller has gone
         finally:
-            self._writers.discard(writer)
+            self._writers.pop(writer, None)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
