@@ -45,6 +45,7 @@ class Tokens:
         self.authorisation_key = secrets.token_bytes(32).replace(b"\n", b"x").replace(b"\r", b"x")
         self.secret("authorisation-key", self.authorisation_key)
         self.signers = self.folder / "signers"
+        self.begun: list[subprocess.Popen[bytes]] = []
 
     def secret(self, name: str, content: bytes) -> Path:
         path = self.folder / name
@@ -90,6 +91,7 @@ class Tokens:
             subprocess.Popen([sys.executable, "-m", "hashseal_server.signers"], env=environment)
             for _ in range(count)
         ]
+        self.begun += begun
         until = time.monotonic() + 60
         while len(set(sockets(self.signers)) - before) < count:
             assert time.monotonic() < until, "the signers do not start"

@@ -39,8 +39,10 @@ KINDS = (
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    return Tokens(tmp_path_factory.mktemp("service") / "hsm")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
+    made = Tokens(tmp_path_factory.mktemp("service") / "hsm")
+    yield made
+    end(made.begun)
 
 
 def settings(tokens: Tokens, folder: Path, **changes: Any) -> Settings:
@@ -173,10 +175,12 @@ def test_keys_that_are_wrapped_sign_too(tokens: Tokens, tmp_path: Path, database
             seal = await client.seal(algorithm, pss=pss)
             checked(await client.sign(seal, "one", "two"), "one", "two")
 
-    run(settings(another, tmp_path / "data", database_url=database_url), scenario)
+    try:
+        run(settings(another, tmp_path / "data", database_url=database_url), scenario)
+    finally:
+        end(processes)
     after = another.tool("--list-objects").stdout.count("Private Key Object")
     assert after - before <= 2  # the TSU's and no customer's
-    end(processes)
 
 
 def test_without_signers_calls_fail_uncharged_and_go_on_by_themselves(

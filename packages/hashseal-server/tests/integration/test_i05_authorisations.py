@@ -70,8 +70,10 @@ def digest(words: object, algorithm: DigestAlgorithm = DigestAlgorithm.SHA256) -
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    return Tokens(tmp_path_factory.mktemp("i05") / "hsm")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
+    made = Tokens(tmp_path_factory.mktemp("i05") / "hsm")
+    yield made
+    end(made.begun)
 
 
 @pytest.fixture(scope="module")
