@@ -1,6 +1,6 @@
 """Print one table of what is measured against its limit; with a file name, also as Markdown.
 
-python bench/run.py [limits|documents|service|peers|all] [table.md]
+python bench/run.py [limits|documents|service|signers|peers|all] [table.md]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import documents
 import limits
 import peers
 import service
+import signers
 from machine import machine
 from table import HEAD, Fact, Row, line, markdown
 
@@ -30,6 +31,8 @@ def rows(what: str) -> Iterator[Row | Fact]:
         for database in ("PostgreSQL", "SQLite"):
             yield from service.signing(database)
             yield service.group_commit(database)
+    if what in {"signers", "all"}:
+        yield from signers.rows()
     if what in {"peers", "all"}:
         yield from peers.rows()
 

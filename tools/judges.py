@@ -22,6 +22,8 @@ JUDGES: Mapping[str, str] = {
     "faketime": "faketime",
     "postgres": "postgresql",
     "java": "default-jre-headless",
+    "softhsm2-util": "softhsm2",
+    "pkcs11-tool": "opensc",
 }
 """Program to the Debian package that holds it."""
 FILES: Mapping[str, str] = {"/usr/share/java/jaxb-runtime.jar": "libjaxb-java"}

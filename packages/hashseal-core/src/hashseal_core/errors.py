@@ -22,6 +22,7 @@ HashsealError
 │   ├── PdfMalformed · PdfPasswordRequired · PdfEncryptionUnsupported · PdfCertified
 │   ├── PdfUnsupported · PdfLimit · PdfFieldUnusable · PdfNotPrepared
 │   └── SignatureTooLarge
+├── KeystoreRefused     the key store does not sign this, whoever asks
 ├── OutputRefused · InputUnreadable
 ├── ConfigurationInvalid
 └── Internal
@@ -381,6 +382,12 @@ class SignatureTooLarge(PdfError):
     """The signature does not fit into the reserved space."""
 
     code = "signature-too-large"
+
+
+class KeystoreRefused(HashsealError):
+    """The key store does not sign this: no key, no authorisation, or another form of bytes."""
+
+    code = "keystore-refused"
 
 
 class OutputRefused(HashsealError):

@@ -385,6 +385,15 @@ TABLE: tuple[Problem, ...] = (
         "Prepare again with the seal's published signature_size.",
     ),
     Problem(
+        errors.KeystoreRefused,
+        500,
+        "Key store refused",
+        "Report the request id to the operator: the key store did not allow this signature.",
+        csc="server_error",
+        tsp=25,
+        ocsp=2,
+    ),
+    Problem(
         errors.OutputRefused,
         422,
         "Output refused",

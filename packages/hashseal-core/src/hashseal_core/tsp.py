@@ -143,6 +143,18 @@ def tst_info(content: TokenContent) -> bytes:
     return der.encode(der.SEQUENCE, encoded)
 
 
+def signed_attributes(
+    encoded: bytes, tsu_certificate: bytes, algorithm: DigestAlgorithm = DigestAlgorithm.SHA256
+) -> bytes:
+    """What a unit's key signs: the attributes over a TSTInfo (RFC 3161, 2.4.2), DER.
+
+    Raises:
+        DerInvalid: `tsu_certificate` is not a certificate.
+    """
+    digest = Digest(algorithm, hashlib.new(algorithm.hashlib_name, encoded).digest())
+    return cms.signed_attributes(digest, tsu_certificate, content_type=cms.CONTENT_TST_INFO)
+
+
 def parse_tst_info(encoded: bytes) -> TokenContent:
     """Read a TSTInfo, DER.
 

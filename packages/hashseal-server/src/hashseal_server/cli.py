@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -24,12 +26,18 @@ from rich.console import Console
 from sqlalchemy import make_url
 
 from hashseal_core.algorithms import KeyAlgorithm
-from hashseal_core.errors import HashsealError, InputUnreadable, InvalidValue
+from hashseal_core.errors import (
+    ConfigurationInvalid,
+    HashsealError,
+    InputUnreadable,
+    InvalidValue,
+)
 from hashseal_core.problems import problem_of
 from hashseal_server.audit import Entry, verify
 from hashseal_server.audit.journal import read
 from hashseal_server.infra.db import Database
 from hashseal_server.infra.supervisor import Supervisor, command, listen
+from hashseal_server.keystore.blocking import BlockingKeyStore
 from hashseal_server.main import Operator, now, operator
 from hashseal_server.main import run as run_service
 from hashseal_server.pki.model import LegalPerson
@@ -42,6 +50,7 @@ order_app = typer.Typer(no_args_is_help=True, help="Calls bought.")
 seal_app = typer.Typer(no_args_is_help=True, help="Seals.")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
 entitlement_app = typer.Typer(no_args_is_help=True, help="What an account may do.")
+signer_app = typer.Typer(no_args_is_help=True, help="Processes that hold the token's PIN.")
 for _name, _group in (
     ("account", account_app),
     ("token", token_app),
@@ -49,9 +58,11 @@ for _name, _group in (
     ("seal", seal_app),
     ("audit", audit_app),
     ("entitlement", entitlement_app),
+    ("signer", signer_app),
 ):
     app.add_typer(_group, name=_name)
 _err = Console(stderr=True)
+_START_SECONDS = 10.0
 _Result = TypeVar("_Result")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -157,6 +168,50 @@ def check_config(as_json: Json = False) -> None:
     _show(shown, as_json=as_json)
     if unknown:
         raise typer.Exit(1)
+
+
+@signer_app.command("run")
+def signer_run(
+    processes: Annotated[int | None, typer.Option(help="how many processes")] = None,
+    as_json: Json = False,
+) -> None:
+    """Sign with the keys of a PKCS#11 token until SIGTERM; the PIN stays in these processes."""
+    given = {} if processes is None else {"signer_processes": processes}
+    settings = load(**given)
+    words = _signer_words()
+    _show({"folder": settings.signers, "processes": settings.signer_processes}, as_json=as_json)
+    sys.stdout.flush()
+    Supervisor(lambda: _child(words), settings.signer_processes).run()
+
+
+@signer_app.command("wrapping-key")
+def signer_wrapping_key(
+    officer_pin_file: Annotated[Path, typer.Option(help="PIN of the token's security officer")],
+    as_json: Json = False,
+) -> None:
+    """Make the token's key under which customers' keys are wrapped; once for each token."""
+    label = load().pkcs11_tokens.get("seal")
+    with _child([*_signer_words(), "--wrapping-key", str(officer_pin_file)]) as made:
+        if made.wait():
+            raise typer.Exit(1)
+    _show({"token": label, "wrapping_key": "made"}, as_json=as_json)
+
+
+@signer_app.command("check")
+def signer_check(as_json: Json = False) -> None:
+    """Make a real signature in every signer process that runs on this machine."""
+    BlockingKeyStore(load().signers, patience=_START_SECONDS).health()
+    _show({"signers": "sign"}, as_json=as_json)
+
+
+def _signer_words() -> list[str]:
+    if importlib.util.find_spec("pkcs11") is None:
+        raise ConfigurationInvalid("install hashseal-server with its extra `hsm`")
+    return [sys.executable, "-m", "hashseal_server.signers"]
+
+
+def _child(words: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(words, start_new_session=True)  # noqa: S603 - this very program
 
 
 @account_app.command("create")

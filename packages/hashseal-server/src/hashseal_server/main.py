@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import gc
 import importlib
 import os
@@ -31,6 +32,12 @@ from hashseal_server.infra.admission import Admission
 from hashseal_server.infra.db import Database
 from hashseal_server.infra.rates import Rates
 from hashseal_server.infra.tracing import Tracing, tracing
+from hashseal_server.keystore.authorisation import Authoriser
+from hashseal_server.keystore.blocking import BlockingKeyStore
+from hashseal_server.keystore.folder import read_secret
+from hashseal_server.keystore.port import KeyStore, PurposeKeys
+from hashseal_server.keystore.purpose import Purpose
+from hashseal_server.keystore.remote import RemoteSigners
 from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.issuance import Linter
 from hashseal_server.pki.model import LegalPerson
@@ -39,7 +46,7 @@ from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.pki.store import PkiStore
 from hashseal_server.seals.service import Seals
 from hashseal_server.seals.store import SealStore
-from hashseal_server.settings import Settings
+from hashseal_server.settings import Role, Settings
 from hashseal_server.signing.service import SigningService
 from hashseal_server.signing.store import SigningStore
 from hashseal_server.tsa.clock import MonotonicClock
@@ -69,7 +76,8 @@ class Operator:
 
     settings: Settings
     database: Database
-    keystore: SoftwareKeyStore
+    keystore: KeyStore
+    signers: RemoteSigners | None
     authority: CertificateAuthority
     accounts: Accounts
     account_store: AccountStore
@@ -101,6 +109,7 @@ class Operator:
             clock=MonotonicClock(now),
             unit=units[0],
             policy=self.settings.policies[1],
+            signers=self.signers,
         )
 
     async def seals(self) -> Seals:
@@ -117,7 +126,7 @@ class Operator:
             KeystoreUnavailable: the key store does not sign.
             ConfigurationInvalid: the clock is behind what was recorded, or no unit can be used.
         """
-        self.keystore.health()
+        findings = self._check_keys()
         newest, waiting = await self.audit.ends()
         behind = (newest - now()).total_seconds() if newest else 0
         if behind > _TOLERATED_SECONDS:
@@ -130,8 +139,21 @@ class Operator:
             )
         late = (now() - waiting).total_seconds() if waiting else 0
         if late > _TOLERATED_SECONDS:
-            return [f"audit records have waited {late:.0f} s for a checkpoint"]
-        return []
+            findings.append(f"audit records have waited {late:.0f} s for a checkpoint")
+        return findings
+
+    def _check_keys(self) -> list[str]:
+        """The key store signs; a process that serves can authorise and knows no PIN."""
+        self.keystore.health()
+        if self.signers is None:
+            return []
+        if Role.API in self.settings.roles:
+            authoriser(self.settings)
+        return [
+            f"this process can read {path}; let the signers run as another user"
+            for path in sorted(set(self.settings.pkcs11_pin_files.values()))
+            if os.access(path, os.R_OK)
+        ]
 
     async def app(self, log: FilteringBoundLogger | None = None) -> Observed:
         """The ASGI application; without `log` only errors are logged, as text."""
@@ -146,6 +168,7 @@ class Operator:
             evidence_source=self.authority,
             now=now,
             step=self.tracing.step,
+            signers=self.signers,
         )
         return application(
             Parts(
@@ -180,12 +203,16 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
     secret = _secret(settings.data_dir)
     traces = tracing(settings.traces_url)
     database = Database(settings.database)
+    signers: RemoteSigners | None = None
     try:
         if migrate:
             await database.migrate()
         else:
             await database.require_schema()
-        keystore = SoftwareKeyStore(settings.data_dir / "keys", secret)
+        keystore: KeyStore = SoftwareKeyStore(settings.data_dir / "keys", secret)
+        if settings.keystore == "pkcs11":
+            keystore = BlockingKeyStore(settings.signers)
+            signers = _remote(settings)
         account_store = AccountStore(database)
 
         def linter() -> Linter:
@@ -198,6 +225,7 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
             settings=settings,
             database=database,
             keystore=keystore,
+            signers=signers,
             authority=CertificateAuthority(
                 store=PkiStore(database),
                 keystore=keystore,
@@ -209,12 +237,36 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
             accounts=Accounts(store=account_store, pepper=secret, now=now),
             account_store=account_store,
             seal_store=SealStore(database),
-            audit=AuditLog(database, Journal(settings.data_dir / "audit", keystore)),
+            audit=AuditLog(
+                database, Journal(settings.data_dir / "audit", PurposeKeys(keystore, Purpose.AUDIT))
+            ),
             tracing=traces,
         )
     finally:
         traces.close()
+        if signers is not None:
+            await signers.close()
         await database.close()
+
+
+def authoriser(settings: Settings) -> Authoriser:
+    """Who writes authorisations for the signers, in a process that knows what accounts may do.
+
+    Raises:
+        ConfigurationInvalid: the key of authorisations is missing, open to others, or too short.
+    """
+    path = settings.authorisation_key_file
+    if path is None:
+        raise ConfigurationInvalid(
+            "signing documents needs the key of authorisations", field="authorisation_key_file"
+        )
+    return Authoriser(read_secret(path, "authorisation_key_file"))
+
+
+def _remote(settings: Settings) -> RemoteSigners:
+    """The signers; only the role that knows accounts may authorise, and reads the key once."""
+    may = functools.cache(lambda: authoriser(settings)) if Role.API in settings.roles else None
+    return RemoteSigners(settings.signers, now=now, authoriser=may)
 
 
 def _secret(folder: Path) -> bytes:

@@ -42,6 +42,9 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
+KeyPurpose = Literal["ca", "ocsp", "tsu", "seal", "audit"]
+
+
 class Settings(BaseSettings):
     """What an operator may set."""
 
@@ -89,6 +92,35 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^\s@]+$",
         description="OTLP/HTTP address for OpenTelemetry traces; without it none are made",
     )
+    keystore: Literal["software", "pkcs11"] = Field(
+        default="software",
+        description="where keys are: `software` for tests, `pkcs11` behind signer processes",
+    )
+    pkcs11_module: Path | None = Field(
+        default=None, description="library of the token's maker; for `hashseal-server signer`"
+    )
+    pkcs11_tokens: dict[KeyPurpose, str] = Field(
+        default_factory=dict,
+        description="label of the token for each purpose: `ca`, `ocsp`, `tsu`, `seal`, `audit`",
+    )
+    pkcs11_pin_files: dict[KeyPurpose, Path] = Field(
+        default_factory=dict,
+        description="file with the user's PIN, for each purpose that a signer serves",
+    )
+    customer_keys: Literal["token", "wrapped"] = Field(
+        default="token", description="customers' keys: in the token, or wrapped under its key"
+    )
+    signer_processes: int = Field(default=2, ge=1, le=64, description="processes of `signer run`")
+    signer_folder: Path | None = Field(
+        default=None, description="folder of the signers' sockets; by default in the data folder"
+    )
+    signer_group: str | None = Field(
+        default=None, description="group of other users whose processes may call the signers"
+    )
+    authorisation_key_file: Path | None = Field(
+        default=None,
+        description="key of authorisations, 32 octets or more; for `api` and signers only",
+    )
 
     @model_validator(mode="after")
     def _require_policies(self) -> Self:
@@ -109,6 +141,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """SQLAlchemy URL: the one that was set, or SQLite in the data folder."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'hashseal.db'}"
+
+    @property
+    def signers(self) -> Path:
+        """The folder of the signers' sockets."""
+        return self.signer_folder or self.data_dir / "signers"
 
     @classmethod
     def settings_customise_sources(

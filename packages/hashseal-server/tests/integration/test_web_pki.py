@@ -68,10 +68,10 @@ def test_the_authority_refuses_with_the_right_fail_info(service) -> None:
         policy = tsp.build_request(DIGEST, policy="1.2.3.4")
         expected = ((b"junk", 5), (sha1, 0), (policy, 15), (good[:-2], 5))
         for query, bit in expected:
-            assert unit.respond(query).startswith(b"\x30")
+            assert (await unit.respond(query)).startswith(b"\x30")
             with pytest.raises(Exception, match="refused"):
-                tsp.token_of_response(unit.respond(query))
-            flags = unit.respond(query)[-(bit // 8 + 1) :]
+                tsp.token_of_response(await unit.respond(query))
+            flags = (await unit.respond(query))[-(bit // 8 + 1) :]
             assert flags[-1] == 0x80 >> bit % 8
         wrong = await api.http.post("/tsa", content=good, headers={"content-type": "text/plain"})
         assert wrong.json()["code"] == "unsupported-media-type"

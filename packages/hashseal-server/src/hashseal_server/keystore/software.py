@@ -21,6 +21,8 @@ from hashseal_core.algorithms import (
 from hashseal_core.cms.checking import hash_of
 from hashseal_core.errors import KeystoreUnavailable
 from hashseal_server.keystore import verified
+from hashseal_server.keystore.encoding import request_info
+from hashseal_server.keystore.purpose import Purpose
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _CURVES: dict[KeyAlgorithm, ec.EllipticCurve] = {
@@ -41,8 +43,11 @@ class SoftwareKeyStore:
         self._secret = secret
         self._loaded: dict[str, tuple[PrivateKey, bytes]] = {}
 
-    def generate(self, algorithm: KeyAlgorithm) -> str:
-        """Make a key and write it before its reference is given out."""
+    def generate(
+        self, algorithm: KeyAlgorithm, purpose: Purpose = Purpose.SEAL, account: str = ""
+    ) -> str:
+        """Make a key and write it before its reference is given out; it may sign anything."""
+        del purpose, account
         return self._write(secrets.token_hex(16), algorithm)
 
     def public_key(self, key: str) -> bytes:
@@ -56,6 +61,15 @@ class SoftwareKeyStore:
             KeystoreUnavailable: no such key, or a key of another kind.
         """
         return _sign(self._key(key)[0], to_be_signed, algorithm)
+
+    def sign_request(self, key: str, subject: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        """The signature value over a CertificationRequestInfo for the key, not verified.
+
+        Raises:
+            KeystoreUnavailable: no such key, or a key of another kind.
+            DerInvalid: `subject` is not DER.
+        """
+        return self.sign(key, request_info(subject, self.public_key(key)), algorithm)
 
     def destroy(self, key: str) -> None:
         """Forget the key."""

@@ -28,6 +28,7 @@ from hashseal_core.errors import (
 )
 from hashseal_core.evidence import ValidationMaterial
 from hashseal_server.keystore.port import KeyStore
+from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.pki import revocation
 from hashseal_server.pki.issuance import Linter, issue, sign_and_wrap
 from hashseal_server.pki.model import Issued, LegalPerson, NaturalPerson, Role
@@ -39,6 +40,14 @@ OCSP_LIFETIME = timedelta(hours=24)
 CRL_LIFETIME = timedelta(days=7)
 SKEW = timedelta(minutes=5)
 _PUBLISHING_ATTEMPTS = 5
+_PURPOSES = {
+    Role.ROOT: Purpose.CA,
+    Role.ISSUING: Purpose.CA,
+    Role.RESPONDER: Purpose.OCSP,
+    Role.TSU: Purpose.TSU,
+    Role.SEAL: Purpose.SEAL,
+    Role.PERSON: Purpose.SEAL,
+}
 
 
 class Store(Protocol):
@@ -120,9 +129,9 @@ class CertificateAuthority:
         return (await self._authority(ROOT)).issued.certificate
 
     async def issue_signing(
-        self, subject: LegalPerson | NaturalPerson, *, algorithm: KeyAlgorithm
+        self, subject: LegalPerson | NaturalPerson, *, algorithm: KeyAlgorithm, account: str = ""
     ) -> Issued:
-        """A certificate for signing documents, with a new key.
+        """A certificate for signing documents, with a new key that is the account's.
 
         Raises:
             InvalidValue: the subject or the algorithm is not allowed.
@@ -130,7 +139,7 @@ class CertificateAuthority:
         """
         if algorithm is KeyAlgorithm.RSA2048:
             raise InvalidValue("RSA-2048 is for imported certificates only", field="algorithm")
-        issued = await self._issue(subject.role, subject.name(), algorithm, ISSUING)
+        issued = await self._issue(subject.role, subject.name(), algorithm, ISSUING, account)
         return await self._with_chain(issued)
 
     async def issue_tsu(self, name: str, organisation: str, country: str) -> Issued:
@@ -306,10 +315,15 @@ class CertificateAuthority:
         raise EvidenceUnavailable("other processes are publishing revocation lists all the time")
 
     async def _issue(
-        self, role: Role, subject: x509.Name, algorithm: KeyAlgorithm, parent: str | None
+        self,
+        role: Role,
+        subject: x509.Name,
+        algorithm: KeyAlgorithm,
+        parent: str | None,
+        account: str = "",
     ) -> Issued:
         issuer = await self._authority(parent) if parent else None
-        key = self._keystore.generate(algorithm)
+        key = self._keystore.generate(algorithm, _PURPOSES[role], account)
         serial = 1 << 128 | secrets.randbits(128)
         now = self._now().replace(microsecond=0)
         label = parent or ROOT

@@ -23,7 +23,7 @@ certificates = Table(
     Column("role", String(16), nullable=False, index=True),
     Column("issuer", String(16), nullable=False, index=True),
     Column("state", String(16), nullable=False),
-    Column("key", String(64), nullable=False),
+    Column("key", Text, nullable=False),
     Column("planned_at", UtcDateTime, nullable=False),
     Column("plan", Text, nullable=False),
     Column("der", LargeBinary),

@@ -29,7 +29,7 @@ class Authority(Protocol):
     """Who issues and revokes; see `hashseal_server.pki.service`."""
 
     async def issue_signing(
-        self, subject: LegalPerson | NaturalPerson, *, algorithm: KeyAlgorithm
+        self, subject: LegalPerson | NaturalPerson, *, algorithm: KeyAlgorithm, account: str = ""
     ) -> Issued: ...
     async def revoke(self, serial: int, reason: str, *, at: datetime) -> None: ...
 
@@ -72,7 +72,9 @@ class Seals:
         scheme = SignatureScheme.ECDSA
         if algorithm.is_rsa:
             scheme = SignatureScheme.RSA_PSS if pss else SignatureScheme.RSA_PKCS1
-        issued = await self._authority.issue_signing(subject, algorithm=algorithm)
+        issued = await self._authority.issue_signing(
+            subject, algorithm=algorithm, account=account_id
+        )
         name = x509.load_der_x509_certificate(issued.certificate).subject.rfc4514_string()
         seal = Seal(
             id=SealId(secrets.token_hex(8)),

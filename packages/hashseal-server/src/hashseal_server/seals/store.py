@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, LargeBinary, Row, Select, String, Table, select
+from sqlalchemy import Column, ForeignKey, LargeBinary, Row, Select, String, Table, Text, select
 
 from hashseal_core import der
 from hashseal_core.algorithms import KeyAlgorithm, SignatureScheme
@@ -25,7 +25,7 @@ seals = Table(
     Column("subject", String(400), nullable=False),
     Column("key_algorithm", String(16), nullable=False),
     Column("scheme", String(16), nullable=False),
-    Column("key", String(64), nullable=False),
+    Column("key", Text, nullable=False),
     Column("serial", String(40), ForeignKey("certificate.serial"), nullable=False),
     Column("chain", LargeBinary, nullable=False),
     Column("not_after", UtcDateTime, nullable=False),

@@ -35,7 +35,7 @@ from hashseal_server.accounts.quota import Balance, spend
 from hashseal_server.infra.commit import Answer, Recorded, RequestIdentity
 from hashseal_server.infra.crash import passing
 from hashseal_server.keystore import verified
-from hashseal_server.keystore.port import KeyStore
+from hashseal_server.keystore.port import DocumentOrder, KeyStore, Signers
 from hashseal_server.seals.model import Seal
 from hashseal_server.signing.assembly import (
     ENCODER,
@@ -70,6 +70,8 @@ _MILLISECONDS: Mapping[KeyAlgorithm, float] = {
 """About what one signature with its timestamp takes; whatever is longer than `_LONG` in all is made
 in a thread, so that the event loop goes on. For the others the change of thread costs more."""
 _LONG = 5.0
+_TOGETHER = 16
+"""Tokens of one call that are asked of the signers at a time."""
 
 
 class SigningRecords(Protocol):
@@ -96,6 +98,7 @@ class Timestamps(Protocol):
     @property
     def tsu_certificate(self) -> bytes: ...
     def token(self, digest: Digest) -> MadeToken: ...
+    async def issue(self, digest: Digest) -> MadeToken: ...
 
 
 class SigningService:
@@ -111,9 +114,11 @@ class SigningService:
         evidence_source: EvidenceSource,
         now: Callable[[], datetime],
         step: Callable[[str], AbstractContextManager[object]] = nullcontext,
+        signers: Signers | None = None,
     ) -> None:
         self._records = records
         self._step = step
+        self._signers = signers
         self._seals = seals
         self._keystore = keystore
         self._timestamps = timestamps
@@ -153,7 +158,9 @@ class SigningService:
         now = self._now()
         call_id = secrets.token_hex(16)
         with self._step("sign"):
-            if len(digests) * _MILLISECONDS[seal.key_algorithm] > _LONG:
+            if self._signers is not None:
+                made = await self._make_behind(self._signers, call_id, seal, digests, level)
+            elif len(digests) * _MILLISECONDS[seal.key_algorithm] > _LONG:
                 made = await asyncio.to_thread(self._make, call_id, seal, digests, level)
             else:
                 made = self._make(call_id, seal, digests, level)
@@ -200,7 +207,7 @@ class SigningService:
         await self._records.record(caller.account_id, asked.signature_id)
         if await self._records.follow_up_taken(asked.signature_id):
             raise FollowUpUsed("the signature's document timestamp was taken")
-        described = describe(self._timestamps.token(digest))
+        described = describe(await self._timestamps.issue(digest))
         validation = await self._evidence.complete([self._timestamps.tsu_certificate])
         answer = ENCODER.encode(
             protocol.TimestampedDocument(
@@ -274,6 +281,34 @@ class SigningService:
         )
         token = self._timestamps.token(tsp.imprint_of(value)) if level.has_timestamp else None
         return assemble(name, seal, digest, value, token)
+
+    async def _make_behind(
+        self, signers: Signers, call_id: str, seal: Seal, digests: list[Digest], level: Level
+    ) -> tuple[MadeSignature, ...]:
+        """The same with keys behind signers, each of which takes one request at a time."""
+        values = await verified.sign_documents(
+            signers,
+            DocumentOrder(
+                account=seal.account_id,
+                key=seal.key,
+                certificate=seal.chain[0],
+                algorithm=algorithm_of(seal, digests[0]),
+                digests=digests,
+            ),
+        )
+        tokens: list[MadeToken | None] = [None] * len(values)
+        if level.has_timestamp:
+            places = asyncio.Semaphore(_TOGETHER)  # a token's time is that of its turn
+
+            async def issue(value: bytes) -> MadeToken:
+                async with places:
+                    return await self._timestamps.issue(tsp.imprint_of(value))
+
+            tokens = list(await asyncio.gather(*map(issue, values)))
+        return tuple(
+            assemble(f"{call_id}-{index}", seal, *parts)
+            for index, parts in enumerate(zip(digests, values, tokens, strict=True))
+        )
 
     async def _validation_of(self, seal: Seal, level: Level) -> ValidationSet | None:
         if not level.has_validation:

@@ -13,13 +13,14 @@ from hashseal_core.errors import (
     HashLength,
     HashsealError,
     InvalidRequest,
+    KeystoreRefused,
     TimestampInvalid,
     TimestampUnavailable,
     Unavailable,
 )
 from hashseal_core.problems import problem_of
 from hashseal_server.keystore import verified
-from hashseal_server.keystore.port import KeyStore
+from hashseal_server.keystore.port import KeyStore, Signers
 from hashseal_server.tsa.clock import MonotonicClock
 from hashseal_server.tsa.token import (
     ACCURACY_MS,
@@ -46,16 +47,23 @@ class Unit(Protocol):
 
 
 class TimestampAuthority:
-    """Issues tokens with one unit.
+    """Issues tokens with one unit, whose key is in the key store, or behind signers.
 
     Raises:
         TimestampInvalid: the unit's certificate is not for timestamps.
     """
 
     def __init__(
-        self, *, keystore: KeyStore, clock: MonotonicClock, unit: Unit, policy: str
+        self,
+        *,
+        keystore: KeyStore,
+        clock: MonotonicClock,
+        unit: Unit,
+        policy: str,
+        signers: Signers | None = None,
     ) -> None:
         self._keystore = keystore
+        self._signers = signers
         self._clock = clock
         self._policy = policy
         self._key = unit.key
@@ -82,11 +90,44 @@ class TimestampAuthority:
         nonce: int | None = None,
         certificate_wanted: bool = True,
     ) -> MadeToken:
-        """A token over `digest` whose signature has been verified.
+        """A token over `digest` whose signature has been verified, with a key of the key store.
 
         Raises:
             TimestampUnavailable: clock or key cannot be trusted now.
         """
+        content, encoded = self._begin(digest, nonce)
+        attributes = to_be_signed(self._frame, encoded)
+        try:
+            value = verified.sign(self._keystore, self._key, attributes, ALGORITHM, self._chain[0])
+        except (FaultySignature, Unavailable) as error:
+            raise TimestampUnavailable("the token could not be signed") from error
+        return self._finish(content, encoded, value, certificate_wanted=certificate_wanted)
+
+    async def issue(
+        self,
+        digest: Digest,
+        *,
+        nonce: int | None = None,
+        certificate_wanted: bool = True,
+    ) -> MadeToken:
+        """The same, wherever the key is.
+
+        Raises:
+            TimestampUnavailable: clock or key cannot be trusted now.
+        """
+        if self._signers is None:
+            return self.token(digest, nonce=nonce, certificate_wanted=certificate_wanted)
+        content, encoded = self._begin(digest, nonce)
+        try:
+            value = await verified.sign_timestamp(
+                self._signers, self._key, encoded, self._chain[0], ALGORITHM
+            )
+        except (FaultySignature, KeystoreRefused, Unavailable) as error:
+            raise TimestampUnavailable("the token could not be signed") from error
+        return self._finish(content, encoded, value, certificate_wanted=certificate_wanted)
+
+    def _begin(self, digest: Digest, nonce: int | None) -> tuple[tsp.TokenContent, bytes]:
+        """What the token will say, and that as DER."""
         content = tsp.TokenContent(
             policy=self._policy,
             digest=digest,
@@ -97,23 +138,22 @@ class TimestampAuthority:
         )
         if not self._validity[0] <= content.generated_at <= self._validity[1]:
             raise TimestampUnavailable("the unit's certificate is not valid now")
-        encoded = tsp.tst_info(content)
-        attributes = to_be_signed(self._frame, encoded)
-        try:
-            value = verified.sign(self._keystore, self._key, attributes, ALGORITHM, self._chain[0])
-        except (FaultySignature, Unavailable) as error:
-            raise TimestampUnavailable("the token could not be signed") from error
+        return content, tsp.tst_info(content)
+
+    def _finish(
+        self, content: tsp.TokenContent, encoded: bytes, value: bytes, *, certificate_wanted: bool
+    ) -> MadeToken:
         around = self._frame if certificate_wanted else self._bare
-        made = around.assemble(attributes, value, encoded)
+        made = around.assemble(to_be_signed(self._frame, encoded), value, encoded)
         return MadeToken(made, content, encoded, value, self._serial)
 
-    def respond(self, request_der: bytes) -> bytes:  # noqa: PLR0911 - one per failInfo
+    async def respond(self, request_der: bytes) -> bytes:  # noqa: PLR0911 - one per failInfo
         """A TimeStampResp, whatever comes in: granted, or refused with the right failInfo."""
         try:
             request = tsp.parse_request(request_der)
             if request.policy not in {None, self._policy}:
                 return tsp.refused(UNACCEPTED_POLICY, "this policy is not offered")
-            made = self.token(
+            made = await self.issue(
                 request.digest,
                 nonce=request.nonce,
                 certificate_wanted=request.certificate_wanted,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -187,7 +188,7 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
 
     @get("/readyz")
     async def readyz(request: AnyRequest) -> Response[bytes]:
-        parts.keystore.health()
+        await asyncio.to_thread(parts.keystore.health)
         await parts.database.schema_version()
         return _json(request, b'{"status":"ready"}')
 

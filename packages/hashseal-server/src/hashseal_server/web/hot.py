@@ -142,7 +142,7 @@ async def _known(parts: Parts, scope: Scope, caller: Principal) -> None:
 def _tsa(parts: Parts) -> Handler:
     async def handler(_scope: Scope, headers: Headers, receive: Receive) -> tuple[str, bytes]:
         body = await _message(headers, receive, "application/timestamp-query")
-        return "application/timestamp-reply", parts.timestamps.respond(body)
+        return "application/timestamp-reply", await parts.timestamps.respond(body)
 
     return handler
 
