@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from hashseal.pdf.file_tag import FileTag
 from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import HashsealError, PdfNotPrepared
 
@@ -42,7 +43,12 @@ class SignatureOptions:
 
 @dataclass(frozen=True, slots=True)
 class PreparedDocument:
-    """A prepared file, to be stored and resumed; holds nothing of the document but its digest."""
+    """A prepared file, to be stored and resumed; holds nothing of the document but its digest.
+
+    Attributes:
+        tag: lets the process that prepared a large file recognise it in `embed`; never stored, and
+            not kept by `dataclasses.replace`, since it belongs to these values only.
+    """
 
     digest: Digest
     byte_range: ByteRange
@@ -51,10 +57,18 @@ class PreparedDocument:
     file_size: int
     field_name: str
     original_size: int
+    tag: FileTag | None = field(default=None, init=False, repr=False, compare=False)
+
+    def known_by(self, tag: FileTag) -> PreparedDocument:
+        """The same with the tag of this very file."""
+        made = replace(self)
+        object.__setattr__(made, "tag", tag)
+        return made
 
     def to_json(self) -> str:
         """As a JSON object."""
         values = asdict(self)
+        del values["tag"]
         values["digest"] = {"algorithm": self.digest.algorithm, "value": self.digest.value.hex()}
         return json.dumps(values)
 

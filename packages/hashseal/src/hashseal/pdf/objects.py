@@ -7,9 +7,10 @@ what it said before.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 class Name(bytes):
@@ -61,6 +62,8 @@ _STRING_ESCAPES = {b"\r": b"\\r", b"\n": b"\\n"}
 
 def write_name(name: bytes) -> bytes:
     """The name with its slash and escapes (7.3.5)."""
+    if name.isalnum():
+        return b"/" + name
     return b"/" + _UNSAFE_IN_NAME.sub(lambda match: b"#%02X" % match[0][0], name)
 
 
@@ -74,37 +77,36 @@ def write_string(string: String) -> bytes:
     return b"(" + escaped + b")"
 
 
-def write(value: PdfObject) -> bytes:  # noqa: C901, PLR0911 - one case for each kind
-    """The bytes of an object that is not a stream."""
-    match value:
-        case None:
-            return b"null"
-        case bool():
-            return b"true" if value else b"false"
-        case int():
-            return b"%d" % value
-        case Name():
-            return write_name(value)
-        case Raw():
-            return bytes(value)
-        case String():
-            return write_string(value)
-        case Ref():
-            return b"%d %d R" % (value.number, value.generation)
-        case list():
-            return b"[" + b" ".join(write(item) for item in value) + b"]"
-        case dict():
-            entries = b"".join(
-                write_name(key) + b" " + write(item) + b"\n" for key, item in value.items()
-            )
-            return b"<<\n" + entries + b">>"
-        case Stream():
-            return (
-                write({**value.dictionary, b"Length": len(value.raw)})
-                + b"\nstream\n"
-                + value.raw
-                + b"\nendstream"
-            )
+def write(value: PdfObject) -> bytes:
+    """The bytes of an object; a stream's with its keywords."""
+    return _WRITERS[type(value)](value)
+
+
+def _write_dictionary(value: Dictionary) -> bytes:
+    entries = [
+        b"%b %b\n" % (b"/" + key if key.isalnum() else write_name(key), _WRITERS[type(item)](item))
+        for key, item in value.items()
+    ]
+    return b"<<\n%b>>" % b"".join(entries)
+
+
+def _write_stream(value: Stream) -> bytes:
+    dictionary = _write_dictionary({**value.dictionary, b"Length": len(value.raw)})
+    return b"%b\nstream\n%b\nendstream" % (dictionary, value.raw)
+
+
+_WRITERS: dict[type, Callable[[Any], bytes]] = {
+    Name: write_name,
+    Ref: lambda value: b"%d %d R" % (value.number, value.generation),
+    dict: _write_dictionary,
+    int: lambda value: b"%d" % value,
+    list: lambda value: b"[%b]" % b" ".join([write(item) for item in value]),
+    Raw: bytes,
+    String: write_string,
+    bool: lambda value: b"true" if value else b"false",
+    type(None): lambda _: b"null",
+    Stream: _write_stream,
+}
 
 
 def text_string(text: str) -> String:

@@ -7,14 +7,19 @@ computed in one streaming pass; what is embedded goes into a file that hashes to
 from __future__ import annotations
 
 import hashlib
-import mmap
+import os
+from binascii import hexlify
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TypeAlias
 
-from hashseal.pdf import form
+from hashseal.pdf import draft, form
+from hashseal.pdf.copying import copy
 from hashseal.pdf.document import Document
+from hashseal.pdf.file_tag import RunningTag
 from hashseal.pdf.model import TIMESTAMP, ByteRange, PreparedDocument, SignatureOptions
 from hashseal.pdf.objects import (
     Dictionary,
@@ -25,26 +30,20 @@ from hashseal.pdf.objects import (
     date_string,
     text_string,
 )
-from hashseal.pdf.update import Appendix, Update, placeholder
+from hashseal.pdf.octet_ranges import RunningDigest, digest_of_ranges, feed
+from hashseal.pdf.update import Update, placeholder
 from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import (
-    InputUnreadable,
     InvalidValue,
-    OutputRefused,
-    PdfMalformed,
     PdfNotPrepared,
     SignatureTooLarge,
 )
 
-_CHUNK = 1 << 20
 _MAXIMUM_CONTENTS = 1 << 20
 _RANGE_ROOM = 60
 _PERMISSIONS = {"no-changes": 1, "form-filling": 2, "annotations": 3}
-
-
-class _Hash(Protocol):
-    def update(self, octets: bytes, /) -> None: ...
-    def digest(self) -> bytes: ...
+_Plan: TypeAlias = Callable[[Update, int], tuple[str, Ref]]
+"""Puts an empty signature of that many digits into an update; gives field name and signature."""
 
 
 def _contents_digits(contents_size: int) -> int:
@@ -67,21 +66,38 @@ def prepare(source: Path, target: Path, options: SignatureOptions) -> PreparedDo
     digits = _contents_digits(options.contents_size)
     if options.signing_time is not None and options.signing_time.tzinfo is None:
         raise InvalidValue("signing_time has no time zone", field="signing_time")
-    running = hashlib.new(options.digest_algorithm.hashlib_name)
-    original_size = _copy(source, target, running)
-    try:
-        with _mapped(target, options.password) as document:
-            update = Update(document)
-            field_name, signature = _signature(update, options, digits)
-            appendix = update.render(hashlib.sha256(running.copy().digest()).digest()[:16])
-        return _append(target, appendix, signature, digits, running, options.digest_algorithm,
-                       field_name, original_size)  # fmt: skip
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+    with draft.source_of(source, target) as reading:
+        try:
+            return _written(reading, source, target, digits, options)
+        except BaseException:
+            draft.discard(target)
+            raise
 
 
-def _signature(update: Update, options: SignatureOptions, digits: int) -> tuple[str, Ref]:
+def _written(
+    reading: FileIO, source: Path, target: Path, digits: int, options: SignatureOptions
+) -> PreparedDocument:
+    running = RunningDigest(options.digest_algorithm)
+    plan = partial(_signature, options=options)
+    with draft.unreadable(source):
+        octets = draft.whole(reading)
+    if octets is not None:
+        running.update(octets)
+        appended, made = _closed(draft.held(octets, options.password), plan, digits, running)
+        with draft.unwritable(target), target.open("wb") as writing:
+            writing.write(octets + appended)
+        return made
+    with draft.unwritable(target), target.open("w+b") as writing:
+        tag = RunningTag()
+        copy(reading, writing, running.update, tag.update)
+        writing.flush()
+        with draft.mapped(writing, target, options.password) as document:
+            appended, made = _closed(document, plan, digits, running, tag)
+        writing.write(appended)
+    return made
+
+
+def _signature(update: Update, digits: int, options: SignatureOptions) -> tuple[str, Ref]:
     chosen = form.choose_field(update.document, options)
     dictionary: Dictionary = {
         b"Type": Name(b"Sig"), b"Filter": Name(b"Adobe.PPKLite"),
@@ -150,51 +166,65 @@ def prepare_timestamp(
         OutputRefused: the file cannot be written.
     """
     digits = _contents_digits(contents_size)
-    running = hashlib.new(digest_algorithm.hashlib_name)
-    with _mapped(target, password) as document:
-        size = len(document.buffer)
-        for start in range(0, size, _CHUNK):
-            running.update(document.buffer[start : start + _CHUNK])
-        update = Update(document)
-        signature = update.add(
-            {
-                b"Type": Name(b"DocTimeStamp"),
-                b"Filter": Name(b"Adobe.PPKLite"),
-                b"SubFilter": Name(TIMESTAMP.encode()),
-                b"V": 0,
-                b"ByteRange": Raw(b" " * _RANGE_ROOM),
-                b"Contents": placeholder(digits),
-            }  # fmt: skip  # noqa: RUF028
-        )
-        name = form.free_name(list(form.fields(document)), "Timestamp")
-        form.add_field(update, name, signature)
-        form.declare_extension(update)
-        appendix = update.render(hashlib.sha256(running.copy().digest()).digest()[:16])
-    return _append(target, appendix, signature, digits, running, digest_algorithm, name, size)
+    running = RunningDigest(digest_algorithm)
+    with draft.changing(target) as file:
+        with draft.unreadable(target):
+            octets = draft.whole(file)
+        if octets is not None:
+            running.update(octets)
+            appended, made = _closed(draft.held(octets, password), _timestamp, digits, running)
+        else:
+            tag = RunningTag()
+            with draft.unreadable(target):
+                feed(file, 0, os.fstat(file.fileno()).st_size, running.update, tag.update)
+            with draft.mapped(file, target, password) as document:
+                appended, made = _closed(document, _timestamp, digits, running, tag)
+        with draft.unwritable(target):
+            draft.write_at(file, made.original_size, appended)
+    return made
 
 
-def _append(
-    target: Path, appendix: Appendix, signature: Ref, digits: int, running: _Hash,
-    algorithm: DigestAlgorithm, field_name: str, original_size: int,
-) -> PreparedDocument:  # fmt: skip
+def _timestamp(update: Update, digits: int) -> tuple[str, Ref]:
+    signature = update.add(
+        {
+            b"Type": Name(b"DocTimeStamp"),
+            b"Filter": Name(b"Adobe.PPKLite"),
+            b"SubFilter": Name(TIMESTAMP.encode()),
+            b"V": 0,
+            b"ByteRange": Raw(b" " * _RANGE_ROOM),
+            b"Contents": placeholder(digits),
+        }  # fmt: skip  # noqa: RUF028
+    )
+    name = form.free_name(list(form.fields(update.document)), "Timestamp")
+    form.add_field(update, name, signature)
+    form.declare_extension(update)
+    return name, signature
+
+
+def _closed(
+    document: Document,
+    plan: _Plan,
+    digits: int,
+    running: RunningDigest,
+    tag: RunningTag | None = None,
+) -> tuple[bytes, PreparedDocument]:
+    """The octets to append to the document, and what to sign; `running` and `tag` are of it."""
+    update = Update(document)
+    field_name, signature = plan(update, digits)
+    appendix = update.render(hashlib.sha256(running.digest()).digest()[:16])
     octets = bytearray(appendix.octets)
+    original_size = len(document.buffer)
     start = appendix.offsets[signature.number] - original_size
-    hole = octets.index(b"<" + b"0" * digits + b">", start)
+    hole = octets.index(b"/Contents <0", start) + len(b"/Contents ")
     contents_offset = original_size + hole
     after = contents_offset + digits + 2
     file_size = original_size + len(octets)
     text = b"[0 %d %d %d]" % (contents_offset, after, file_size - after)
     room = octets.index(b"/ByteRange ", start) + len(b"/ByteRange ")
     octets[room : room + _RANGE_ROOM] = text.ljust(_RANGE_ROOM)
-    running.update(bytes(octets[:hole]))
-    running.update(bytes(octets[hole + digits + 2 :]))
-    try:
-        with target.open("ab") as file:
-            file.write(octets)
-    except OSError as error:
-        raise OutputRefused(f"{target.name} cannot be written: {error.strerror}") from None
-    return PreparedDocument(
-        digest=Digest(algorithm, running.digest()),
+    covered = bytes(octets[:hole]), bytes(octets[hole + digits + 2 :])
+    made = PreparedDocument(
+        digest=Digest(running.algorithm, running.digest(*covered)),
         byte_range=(0, contents_offset, after, file_size - after),
         contents_offset=contents_offset,
         contents_length=digits,
@@ -202,6 +232,11 @@ def _append(
         field_name=field_name,
         original_size=original_size,
     )
+    if tag is not None:
+        for part in covered:
+            tag.update(part)
+        made = made.known_by(tag.finish())
+    return bytes(octets), made
 
 
 def embed(target: Path, prepared: PreparedDocument, signed_data_der: bytes) -> None:
@@ -213,33 +248,46 @@ def embed(target: Path, prepared: PreparedDocument, signed_data_der: bytes) -> N
         InputUnreadable: the file cannot be read.
         OutputRefused: the file cannot be written.
     """
-    digits = signed_data_der.hex().encode()
+    digits = hexlify(signed_data_der)
     if len(digits) > prepared.contents_length:
         raise SignatureTooLarge(
             f"the signature has {len(signed_data_der)} octets, room is for {prepared.contents_length // 2}"  # noqa: E501
         )
-    running = hashlib.new(prepared.digest.algorithm.hashlib_name)
-    first, first_length, second, second_length = prepared.byte_range
-    try:
-        with target.open("rb") as file:
-            if target.stat().st_size != prepared.file_size:
-                raise PdfNotPrepared("the file does not have the size of the prepared one")
-            _feed(file, first, first_length, running.update)
-            hole = b"<" + b"0" * prepared.contents_length + b">"
-            file.seek(prepared.contents_offset)
-            if file.read(len(hole)) != hole:
-                raise PdfNotPrepared("the file has no empty signature where it was prepared")
-            _feed(file, second, second_length, running.update)
-    except OSError as error:
-        raise InputUnreadable(f"{target.name} cannot be read: {error.strerror}") from None
-    if running.digest() != prepared.digest.value:
+    with draft.changing(target) as file:
+        with draft.unreadable(target):
+            _require_prepared(file, prepared)
+        with draft.unwritable(target):
+            draft.write_at(file, prepared.contents_offset + 1, digits)
+
+
+def _require_prepared(file: FileIO, prepared: PreparedDocument) -> None:
+    """The file is what was prepared, to the last octet.
+
+    Raises:
+        PdfNotPrepared: it is not.
+        OSError: it cannot be read.
+    """
+    octets = draft.whole(file)
+    if os.fstat(file.fileno()).st_size != prepared.file_size:
+        raise PdfNotPrepared("the file does not have the size of the prepared one")
+    hole = b"<" + b"0" * prepared.contents_length + b">"
+    file.seek(prepared.contents_offset)
+    if file.read(len(hole)) != hole:
+        raise PdfNotPrepared("the file has no empty signature where it was prepared")
+    if octets is not None:
+        covered = octets[: prepared.byte_range[1]], octets[prepared.byte_range[2] :]
+        digest = RunningDigest(prepared.digest.algorithm).digest(*covered)
+        same = digest == prepared.digest.value
+    elif prepared.tag is not None:
+        running = prepared.tag.again()
+        feed(file, *prepared.byte_range[:2], running.update)
+        feed(file, *prepared.byte_range[2:], running.update)
+        same = prepared.tag.fits(running)
+    else:
+        algorithm = prepared.digest.algorithm
+        same = digest_of_ranges(file, prepared.byte_range, algorithm) == prepared.digest
+    if not same:
         raise PdfNotPrepared("the file has another digest than the prepared one")
-    try:
-        with target.open("r+b") as file:
-            file.seek(prepared.contents_offset + 1)
-            file.write(digits)
-    except OSError as error:
-        raise OutputRefused(f"{target.name} cannot be written: {error.strerror}") from None
 
 
 def digest_of(path: Path, byte_range: ByteRange, algorithm: DigestAlgorithm) -> Digest:
@@ -249,69 +297,5 @@ def digest_of(path: Path, byte_range: ByteRange, algorithm: DigestAlgorithm) -> 
         PdfNotPrepared: the file is shorter than the range.
         InputUnreadable: the file cannot be read.
     """
-    running = hashlib.new(algorithm.hashlib_name)
-    try:
-        with path.open("rb") as file:
-            _feed(file, byte_range[0], byte_range[1], running.update)
-            _feed(file, byte_range[2], byte_range[3], running.update)
-    except OSError as error:
-        raise InputUnreadable(f"{path.name} cannot be read: {error.strerror}") from None
-    return Digest(algorithm, running.digest())
-
-
-def _feed(file: BinaryIO, start: int, length: int, take: Callable[[bytes], None]) -> None:
-    file.seek(start)
-    while length > 0:
-        piece = file.read(min(length, _CHUNK))
-        if not piece:
-            raise PdfNotPrepared("the file is shorter than the prepared one")
-        take(piece)
-        length -= len(piece)
-
-
-def _copy(source: Path, target: Path, running: _Hash) -> int:
-    size = 0
-    try:
-        reading = source.open("rb")
-    except OSError as error:
-        raise InputUnreadable(f"{source.name} cannot be read: {error.strerror}") from None
-    with reading:
-        if target.exists() and target.samefile(source):
-            raise OutputRefused("source and target are the same file")
-        try:
-            with target.open("wb") as writing:
-                while piece := reading.read(_CHUNK):
-                    running.update(piece)
-                    writing.write(piece)
-                    size += len(piece)
-        except OSError as error:
-            target.unlink(missing_ok=True)
-            raise OutputRefused(f"{target.name} cannot be written: {error.strerror}") from None
-    return size
-
-
-class _mapped:  # noqa: N801 - reads as a verb
-    """A document over a memory map, closed before the file grows."""
-
-    def __init__(self, path: Path, password: str | None) -> None:
-        self._path = path
-        self._password = password
-        self._buffer: mmap.mmap | None = None
-
-    def __enter__(self) -> Document:
-        try:
-            with self._path.open("rb") as file:
-                if self._path.stat().st_size == 0:
-                    raise PdfMalformed("the file is empty")
-                self._buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise InputUnreadable(f"{self._path.name} cannot be read: {error.strerror}") from None
-        try:
-            return Document(self._buffer, self._password)
-        except BaseException:
-            self._buffer.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        if self._buffer is not None:
-            self._buffer.close()
+    with draft.unreadable(path), path.open("rb", buffering=0) as file:
+        return digest_of_ranges(file, byte_range, algorithm)

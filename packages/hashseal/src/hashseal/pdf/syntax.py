@@ -40,6 +40,14 @@ _TOKEN = re.compile(
     rb"|(?P<word>" + _REGULAR + rb"++)"
     rb"|(?P<stray>[)>{}]))"
 )
+_ENTRY = re.compile(
+    SPACE + rb"*+/(" + _REGULAR + rb"*+)(?:" + SPACE + rb"*+(?:"
+    rb"(\d{1,10})[\0\t\n\f\r ]++(\d{1,5})[\0\t\n\f\r ]++R(?!" + _REGULAR + rb")"
+    rb"|([+-]?\d{1,19})(?!" + _REGULAR + rb")"
+    rb"|/(" + _REGULAR + rb"*+)))?"
+)
+"""A key with its value, if that is a reference, an integer or a name: as _TOKEN would take both."""
+_KEY_ALONE, _REFERENCE, _INTEGER = 1, 3, 4
 _HEADER = re.compile(
     SPACE + rb"*+(\d{1,10})" + SPACE + rb"++(\d{1,10})" + SPACE + rb"++obj(?![A-Za-z])"
 )
@@ -85,6 +93,12 @@ def _unescape_literal(match: re.Match[bytes]) -> bytes:
     return _ESCAPED.get(code, code)
 
 
+def _unescaped(name: bytes) -> bytes:
+    if b"#" in name:
+        return _NAME_ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), name)
+    return name
+
+
 class Parser:
     """Reads one object after the other from a position of a buffer."""
 
@@ -122,30 +136,27 @@ class Parser:
         kind = match.lastgroup
         if self.position - start > (MAXIMUM_NAME if kind == "name" else MAXIMUM_HEXADECIMAL):
             raise PdfLimit("a part of an object is too long")
-        text = match[kind] if kind else b""
         match kind:
+            case "close":
+                return _CLOSE_DICTIONARY
+            case "integer":
+                return int(match[kind])
+            case "end":
+                return _CLOSE_ARRAY
+            case "generation":
+                return Ref(int(match["number"]), int(match[kind]))
             case "open":
                 return self._dictionary(depth + 1)
             case "array":
                 return self._array(depth + 1)
-            case "close":
-                return _CLOSE_DICTIONARY
-            case "end":
-                return _CLOSE_ARRAY
             case "name":
-                if b"#" in text:
-                    text = _NAME_ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), text)
-                return Name(text)
-            case "generation":
-                return Ref(int(match["number"]), int(text))
-            case "integer":
-                return int(text)
-            case "hex":
-                return self._hexadecimal(text)
+                return Name(_unescaped(match[kind]))
             case "literal":
                 return self._literal()
+            case "hex":
+                return self._hexadecimal(match[kind])
             case _:
-                return self._word(text, start)
+                return self._word(match[kind] if kind else b"", start)
 
     def _count(self, tokens: int) -> None:
         self.tokens += tokens
@@ -199,20 +210,41 @@ class Parser:
     def _dictionary(self, depth: int) -> Dictionary:
         entries: Dictionary = {}
         while True:
-            key = self._next(depth)
-            if key is _CLOSE_DICTIONARY:
-                return entries
-            if key is _NOTHING:
-                raise PdfMalformed(f"the dictionary before offset {self.position} does not end")
-            if not isinstance(key, Name):
+            match = _ENTRY.match(self._buffer, self.position, self._end)
+            if match is None or match.end() - self.position > MAXIMUM_NAME:
+                # The end, something that is no key, or a key that is too long.
+                key = self._next(depth)
+                if key is _CLOSE_DICTIONARY:
+                    return entries
+                if key is _NOTHING:
+                    raise PdfMalformed(f"the dictionary before offset {self.position} does not end")
+                if isinstance(key, Name) and self._value(entries, bytes(key), depth):
+                    return entries
                 continue
-            item = self._next(depth)
-            if item is _CLOSE_DICTIONARY:
-                return entries
-            if item is _NOTHING:
-                raise PdfMalformed(f"the dictionary before offset {self.position} does not end")
-            if not isinstance(item, _Close) and item is not None:
-                entries[bytes(key)] = item
+            self.position = match.end()
+            kind = match.lastindex
+            name = _unescaped(match[1])
+            if kind == _KEY_ALONE:
+                self._count(1)
+                if self._value(entries, name, depth):
+                    return entries
+                continue
+            self._count(2)
+            if kind == _REFERENCE:
+                entries[name] = Ref(int(match[2]), int(match[3]))
+            elif kind == _INTEGER:
+                entries[name] = int(match[4])
+            else:
+                entries[name] = Name(_unescaped(match[5]))
+
+    def _value(self, entries: Dictionary, key: bytes, depth: int) -> bool:
+        """Read the value of a key; true when the dictionary ends instead."""
+        item = self._next(depth)
+        if item is _NOTHING:
+            raise PdfMalformed(f"the dictionary before offset {self.position} does not end")
+        if not isinstance(item, _Close) and item is not None:
+            entries[key] = item
+        return item is _CLOSE_DICTIONARY
 
 
 def object_header(buffer: Buffer, position: int) -> re.Match[bytes] | None:
