@@ -30,7 +30,7 @@ from hashseal_server.audit import Entry, verify
 from hashseal_server.audit.journal import read
 from hashseal_server.infra.db import Database
 from hashseal_server.infra.supervisor import Supervisor, command, listen
-from hashseal_server.main import Operator, now, operator, serve
+from hashseal_server.main import Operator, now, operator, prepare_work, serve
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.settings import Role, load, unknown_variables
 
@@ -373,11 +373,13 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Bring the schema to the newest version, as its owner; give the service's role its rights."""
+    settings = load()
 
     async def work() -> str | None:
-        database = Database(load().database)
+        database = Database(settings.database)
         try:
             await database.migrate()
+            await asyncio.to_thread(prepare_work, settings.work_database)
             if grant is not None:
                 await database.grant(grant)
             return await database.schema_version()

@@ -11,9 +11,9 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvicorn
@@ -26,12 +26,17 @@ from hashseal_server.accounts.service import Accounts
 from hashseal_server.accounts.store import AccountStore
 from hashseal_server.audit import AuditLog, Journal
 from hashseal_server.infra.admission import Admission
+from hashseal_server.infra.allowance import Allowance
 from hashseal_server.infra.db import SCHEMA_VERSION, Database
+from hashseal_server.infra.executors import Heart
 from hashseal_server.infra.rates import Rates
+from hashseal_server.infra.work import Outcomes
 from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.issuance import Linter
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.pki.profiles import Policies
+from hashseal_server.pki.response_store import ResponseStore
+from hashseal_server.pki.responses import Responses
 from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.pki.store import PkiStore
 from hashseal_server.seals.service import Seals
@@ -41,6 +46,7 @@ from hashseal_server.signing.service import SigningService
 from hashseal_server.signing.store import SigningStore
 from hashseal_server.tsa.clock import MonotonicClock
 from hashseal_server.tsa.service import TimestampAuthority
+from hashseal_server.upkeep import jobs, keeping
 from hashseal_server.web.app import Parts, application
 from hashseal_server.web.observing import Figures, Observed, logger
 
@@ -125,6 +131,22 @@ class Operator:
             return [f"audit records have waited {late:.0f} s for a checkpoint"]
         return []
 
+    def upkeep(self, log: FilteringBoundLogger) -> AbstractAsyncContextManager[None]:
+        """Take part in the background work while the block runs."""
+        settings = self.settings
+        return keeping(
+            self.database,
+            settings.work_database,
+            jobs(
+                self.database,
+                self.authority,
+                answers_kept=timedelta(days=settings.idempotency_days),
+            ),
+            heart=Heart(self.database, settings.replica),
+            log=log,
+            now=now,
+        )
+
     async def app(self, log: FilteringBoundLogger | None = None) -> Observed:
         """The ASGI application; without `log` only errors are logged, as text."""
         timestamps, seals = await self.timestamps(), await self.seals()
@@ -155,6 +177,7 @@ class Operator:
                 admission=Admission(),
                 rates=Rates(self.database, self.settings.requests_per_minute, now),
                 roles=frozenset(self.settings.roles),
+                outcomes=Outcomes(self.database),
             )
         )
 
@@ -171,7 +194,9 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
     database = Database(settings.database)
     try:
         if migrate:
-            await database.migrate()
+            new = await database.migrate()
+            if new and settings.database_url is not None:
+                await asyncio.to_thread(prepare_work, settings.work_database)
         elif await database.schema_version() != SCHEMA_VERSION:
             raise ConfigurationInvalid("the schema is not of this version; run migrate")
         keystore = SoftwareKeyStore(settings.data_dir / "keys", secret)
@@ -189,6 +214,12 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
             keystore=keystore,
             authority=CertificateAuthority(
                 store=PkiStore(database),
+                responses=Responses(
+                    store=ResponseStore(database),
+                    keystore=keystore,
+                    now=now,
+                    allowance=Allowance(settings.live_status_per_second),
+                ),
                 keystore=keystore,
                 linter=linter,
                 base_url=settings.public_url,
@@ -202,6 +233,15 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
         )
     finally:
         await database.close()
+
+
+def prepare_work(url: str) -> None:
+    """Make the tables of background work, as their owner; SQLite's are made when it begins.
+
+    Raises:
+        StorageUnavailable: the role may not, or the database does not answer.
+    """
+    importlib.import_module("hashseal_server.infra.jobs").prepare(url)
 
 
 def _secret(folder: Path) -> bytes:
@@ -240,6 +280,9 @@ class Sandbox:
 @asynccontextmanager
 async def sandbox(data_dir: Path) -> AsyncIterator[Sandbox]:
     """The service in this process, with test authority, account, token and one seal per algorithm.
+
+    It does no background work and does not load DBOS: lists and responses that go stale are made
+    anew when they are asked for, and nothing lives long enough here to expire.
 
     Raises:
         OutputRefused: the folder cannot be written.
@@ -349,4 +392,5 @@ async def serve(
         async with contextlib.AsyncExitStack() as stack:
             if "worker" in settings.roles:
                 await stack.enter_async_context(sequencing(opened.audit))
+                await stack.enter_async_context(opened.upkeep(log))
             await _Server(config).serve([listening] if listening else None)

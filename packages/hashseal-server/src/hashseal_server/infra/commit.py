@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, LargeBinary, String, Table, select
+from sqlalchemy import Column, LargeBinary, String, Table, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hashseal_core.errors import IdempotencyKeyReused
-from hashseal_server.infra.db import UtcDateTime, metadata, padded
+from hashseal_server.infra.db import Database, UtcDateTime, metadata, padded
 
 answers = Table(
     "idempotency_answer",
@@ -20,7 +20,7 @@ answers = Table(
     Column("key_hash", LargeBinary(32), primary_key=True),
     Column("request_digest", LargeBinary(32), nullable=False),
     Column("answer", LargeBinary, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
 )
 
 
@@ -102,3 +102,23 @@ async def deliver(
             for request, answer, at in given
         ],
     )
+
+
+async def forget(database: Database, *, before: datetime, limit: int) -> int:
+    """Remove up to `limit` answers that are older, oldest first; how many there were.
+
+    The signature record, the ledger and the audit log keep what was signed.
+
+    Raises:
+        StorageUnavailable: nothing was removed.
+    """
+    old = (
+        select(answers.c.account_id, answers.c.key_hash)
+        .where(answers.c.created_at < before)
+        .order_by(answers.c.created_at)
+        .limit(limit)
+    )
+    place = tuple_(answers.c.account_id, answers.c.key_hash)
+    async with database.write() as connection:
+        done = await connection.execute(delete(answers).where(place.in_(old)))
+        return done.rowcount

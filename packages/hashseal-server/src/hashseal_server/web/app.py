@@ -26,7 +26,9 @@ from hashseal_server.audit import AuditLog
 from hashseal_server.infra.admission import Admission
 from hashseal_server.infra.commit import RequestIdentity
 from hashseal_server.infra.db import Database
+from hashseal_server.infra.executors import alive
 from hashseal_server.infra.rates import Rates
+from hashseal_server.infra.work import Outcomes
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.seals.service import Seals
@@ -64,6 +66,7 @@ class Parts:
     admission: Admission
     rates: Rates
     roles: frozenset[str]
+    outcomes: Outcomes
 
 
 def application(parts: Parts) -> Observed:
@@ -262,6 +265,7 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
     async def metrics() -> Response[bytes]:
         for what, at in await parts.authority.ends():
             parts.figures.ends(what, at.timestamp())
+        parts.figures.work(await parts.outcomes.all(), len(await alive(parts.database)))
         _, waiting = await parts.audit.ends()
         late = (datetime.now(UTC) - waiting).total_seconds() if waiting else 0.0
         parts.figures.audit_waits(max(0.0, late))
