@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hashseal_server.infra import jobs
 from hashseal_server.infra.db import Database
 
 OWNER, APP = "hashseal_owner", "hashseal_app"
@@ -82,6 +83,7 @@ class Cluster:
         async def migrate() -> None:
             database = Database(self.url("prepared", OWNER))
             await database.migrate()
+            await asyncio.to_thread(jobs.prepare, self.url("prepared", OWNER))
             await database.grant(APP)
             await database.close()
 

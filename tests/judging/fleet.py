@@ -92,9 +92,10 @@ def nursery() -> None:
     """Read orders from standard input; fork a replica for each; answer its pid."""
     import itertools
 
-    from hashseal_server.infra import crash
+    from hashseal_server.infra import crash, jobs
     from hashseal_server.main import run
 
+    assert jobs.Executor  # loaded here once, or each replica would load DBOS for itself
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         order = json.loads(line)

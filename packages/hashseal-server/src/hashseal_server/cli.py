@@ -38,7 +38,7 @@ from hashseal_server.audit.journal import read
 from hashseal_server.infra.db import Database
 from hashseal_server.infra.supervisor import Supervisor, command, listen
 from hashseal_server.keystore.blocking import BlockingKeyStore
-from hashseal_server.main import Operator, now, operator
+from hashseal_server.main import Operator, now, operator, prepare_work
 from hashseal_server.main import run as run_service
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.settings import Role, load, unknown_variables
@@ -429,11 +429,13 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Bring the schema to the newest version, as its owner; give the service's role its rights."""
+    settings = load()
 
     async def work() -> str | None:
-        database = Database(load().database)
+        database = Database(settings.database)
         try:
             await database.migrate()
+            await asyncio.to_thread(prepare_work, settings.work_database)
             if grant is not None:
                 await database.grant(grant)
             return await database.schema_version()

@@ -13,9 +13,9 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvicorn
@@ -29,9 +29,12 @@ from hashseal_server.accounts.service import Accounts
 from hashseal_server.accounts.store import AccountStore
 from hashseal_server.audit import AuditLog, Journal
 from hashseal_server.infra.admission import Admission
+from hashseal_server.infra.allowance import Allowance
 from hashseal_server.infra.db import Database
+from hashseal_server.infra.executors import Heart
 from hashseal_server.infra.rates import Rates
 from hashseal_server.infra.tracing import Tracing, tracing
+from hashseal_server.infra.work import Outcomes
 from hashseal_server.keystore.authorisation import Authoriser
 from hashseal_server.keystore.blocking import BlockingKeyStore
 from hashseal_server.keystore.folder import read_secret
@@ -42,6 +45,8 @@ from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.issuance import Linter
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.pki.profiles import Policies
+from hashseal_server.pki.response_store import ResponseStore
+from hashseal_server.pki.responses import Responses
 from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.pki.store import PkiStore
 from hashseal_server.seals.service import Seals
@@ -51,6 +56,7 @@ from hashseal_server.signing.service import SigningService
 from hashseal_server.signing.store import SigningStore
 from hashseal_server.tsa.clock import MonotonicClock
 from hashseal_server.tsa.service import TimestampAuthority
+from hashseal_server.upkeep import jobs, keeping
 from hashseal_server.web.app import application
 from hashseal_server.web.joining import JoiningProtocol
 from hashseal_server.web.observing import Figures, Observed, logger
@@ -155,6 +161,22 @@ class Operator:
             if os.access(path, os.R_OK)
         ]
 
+    def upkeep(self, log: FilteringBoundLogger) -> AbstractAsyncContextManager[None]:
+        """Take part in the background work while the block runs."""
+        settings = self.settings
+        return keeping(
+            self.database,
+            settings.work_database,
+            jobs(
+                self.database,
+                self.authority,
+                answers_kept=timedelta(days=settings.idempotency_days),
+            ),
+            heart=Heart(self.database, settings.replica),
+            log=log,
+            now=now,
+        )
+
     async def app(self, log: FilteringBoundLogger | None = None) -> Observed:
         """The ASGI application; without `log` only errors are logged, as text."""
         timestamps, seals = await self.timestamps(), await self.seals()
@@ -188,6 +210,7 @@ class Operator:
                 rates=Rates(self.database, self.settings.requests_per_minute, now),
                 roles=frozenset(self.settings.roles),
                 tracing=self.tracing,
+                outcomes=Outcomes(self.database),
             )
         )
 
@@ -206,7 +229,9 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
     signers: RemoteSigners | None = None
     try:
         if migrate:
-            await database.migrate()
+            new = await database.migrate()
+            if new and settings.database_url is not None:
+                await asyncio.to_thread(prepare_work, settings.work_database)
         else:
             await database.require_schema()
         keystore: KeyStore = SoftwareKeyStore(settings.data_dir / "keys", secret)
@@ -228,6 +253,12 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
             signers=signers,
             authority=CertificateAuthority(
                 store=PkiStore(database),
+                responses=Responses(
+                    store=ResponseStore(database),
+                    keystore=keystore,
+                    now=now,
+                    allowance=Allowance(settings.live_status_per_second),
+                ),
                 keystore=keystore,
                 linter=linter,
                 base_url=settings.public_url,
@@ -247,6 +278,15 @@ async def operator(settings: Settings, *, migrate: bool = True) -> AsyncIterator
         if signers is not None:
             await signers.close()
         await database.close()
+
+
+def prepare_work(url: str) -> None:
+    """Make the tables of background work, as their owner; SQLite's are made when it begins.
+
+    Raises:
+        StorageUnavailable: the role may not, or the database does not answer.
+    """
+    importlib.import_module("hashseal_server.infra.jobs").prepare(url)
 
 
 def authoriser(settings: Settings) -> Authoriser:
@@ -305,6 +345,9 @@ class Sandbox:
 @asynccontextmanager
 async def sandbox(data_dir: Path) -> AsyncIterator[Sandbox]:
     """The service in this process, with test authority, account, token and one seal per algorithm.
+
+    It does no background work and does not load DBOS: lists and responses that go stale are made
+    anew when they are asked for, and nothing lives long enough here to expire.
 
     Raises:
         OutputRefused: the folder cannot be written.
@@ -431,4 +474,5 @@ async def serve(
         async with contextlib.AsyncExitStack() as stack:
             if "worker" in settings.roles:
                 await stack.enter_async_context(sequencing(opened.audit))
+                await stack.enter_async_context(opened.upkeep(log))
             await _Server(config).serve([listening] if listening else None)

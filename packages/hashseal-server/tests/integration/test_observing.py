@@ -7,7 +7,10 @@ import base64
 import hashlib
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+
+from hashseal_server.infra.work import Outcomes
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -107,6 +110,9 @@ def test_the_api_is_described_to_people(service) -> None:
 def test_the_dashboard_asks_for_figures_that_are_there(service) -> None:
     async def scenario(api) -> None:
         await asyncio.gather(*(api.sign(f"{n}") for n in range(12)))
+        outcomes = Outcomes(api.operator.database)
+        await outcomes.ended("some-job", datetime.now(UTC), failed=False)
+        await outcomes.ended("some-job", datetime.now(UTC), failed=True)
         text = (await api.http.get("/metrics")).text
         names = set(re.findall(r"^(hashseal_\w+?)(?:\{| )", text, re.MULTILINE))
         labels = set(re.findall(r'[{,](\w+)="', text))
@@ -121,5 +127,8 @@ def test_the_dashboard_asks_for_figures_that_are_there(service) -> None:
         commits = float(re.findall(r"hashseal_commit_group_size_count (.*)", text)[0])
         assert recorded == 12
         assert commits < 12  # calls at the same time share commits
+        assert 'hashseal_job_runs_total{job="some-job"} 2.0' in text
+        assert 'hashseal_job_failures_total{job="some-job"} 1.0' in text
+        assert "hashseal_background_workers 0.0" in text
 
     service(scenario)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from hashseal_core.errors import ConfigurationInvalid
 from hashseal_server import main
@@ -170,6 +171,57 @@ def test_a_process_does_only_what_its_role_says(start: Start, access) -> None:
     _, url = start("--role", "api", "--role", "worker")
     assert sign(url, access, "yes") == 200
     assert httpx2.get(f"{url}/crl/issuing.crl").status_code == 404
+
+
+def test_two_replicas_share_the_background_work(start: Start, access, environment) -> None:
+    _, one = start()
+    _, other = start("--role", "worker", "--role", "status")
+    until = time.monotonic() + 150
+    seen = ""
+    while time.monotonic() < until:
+        seen = httpx2.get(f"{other}/metrics").text
+        if 'runs_total{job="take-over"} 3.0' in seen and 'job="revocation-lists"}' in seen:
+            break
+        time.sleep(0.3)
+    assert "hashseal_background_workers 2.0" in seen
+    assert re.search(r"failures_total\{job=\"[a-z-]+\"\} [^0]", seen) is None
+    # Both tell the same of all, and every tick was done once.
+    told = httpx2.get(f"{one}/metrics").text
+    runs = {
+        job: float(count) for job, count in re.findall(r'runs_total\{job="([a-z-]+)"\} (.+)', told)
+    }
+    assert {"take-over", "revocation-lists"} <= set(runs)
+    folder = Path(environment["HASHSEAL_DATA_DIR"])
+    engine = create_engine(f"sqlite:///{folder / 'work.db'}")
+    with engine.connect() as connection:
+        ticks = connection.execute(
+            text("SELECT name, count(*) FROM workflow_status WHERE status != 'ENQUEUED' GROUP BY 1")
+        ).all()
+    engine.dispose()
+    done = {name.removeprefix("hashseal."): count for name, count in ticks}
+    assert all(done[job] - 1 <= count <= done[job] for job, count in runs.items())
+
+
+WITHOUT_DBOS = """
+import asyncio, pathlib, sys
+from hashseal_server.main import sandbox
+async def use():
+    async with sandbox(pathlib.Path(sys.argv[1])):
+        pass
+asyncio.run(use())
+import hashseal_server.cli
+print(sorted(name for name in sys.modules if name.partition(".")[0] in {"dbos", "psycopg"}))
+"""
+
+
+def test_neither_the_sandbox_nor_a_command_loads_dbos(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DBOS, str(tmp_path / "sandbox")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_a_port_that_is_taken_is_told(environment, access) -> None:

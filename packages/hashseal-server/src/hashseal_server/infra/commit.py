@@ -13,10 +13,20 @@ from datetime import datetime
 from functools import cached_property
 from typing import TypeAlias
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    select,
+    tuple_,
+)
 
 from hashseal_core.errors import IdempotencyKeyReused
-from hashseal_server.infra.db import UtcDateTime, metadata
+from hashseal_server.infra.db import Database, UtcDateTime, metadata
 from hashseal_server.infra.statements import Rows, Statement, Steps
 
 answers = Table(
@@ -31,7 +41,7 @@ answers = Table(
     Column("free_left", BigInteger),
     Column("paid_left", BigInteger),
     Column("validation", LargeBinary(32)),
-    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
 )
 KEPT = "request_digest, answer, call_id, calls, free_left, paid_left, validation"
 """Columns that `Delivered.of` reads, in this order."""
@@ -161,3 +171,23 @@ def _row(request: RequestIdentity, answer: Answer, at: datetime) -> tuple[object
         answer.validation,
         at,
     )
+
+
+async def forget(database: Database, *, before: datetime, limit: int) -> int:
+    """Remove up to `limit` answers that are older, oldest first; how many there were.
+
+    The signature record, the ledger and the audit log keep what was signed.
+
+    Raises:
+        StorageUnavailable: nothing was removed.
+    """
+    old = (
+        select(answers.c.account_id, answers.c.key_hash)
+        .where(answers.c.created_at < before)
+        .order_by(answers.c.created_at)
+        .limit(limit)
+    )
+    place = tuple_(answers.c.account_id, answers.c.key_hash)
+    async with database.write() as connection:
+        done = await connection.execute(delete(answers).where(place.in_(old)))
+        return done.rowcount

@@ -39,7 +39,9 @@ SCHEMA_VERSION = "0007"
 """The revision that this program needs: the newest of `hashseal_server.migrations`."""
 APPEND_ONLY = frozenset({"ledger", "audit_record", "audit_chain", "signature"})
 """Tables of which the service's role can neither change nor delete a row."""
-_READ_ONLY = frozenset({"alembic_version", "schema_support"})
+WORK_SCHEMA = "dbos"
+"""Where background work keeps its state on PostgreSQL; see `hashseal_server.infra.jobs`."""
+_READ_ONLY = frozenset({"alembic_version", "schema_support", "dbos_migrations"})
 _SESSION = {
     "application_name": "hashseal-server",
     "lock_timeout": "5s",
@@ -162,8 +164,8 @@ class Database:
         """
         return await self._writing.write(steps)
 
-    async def migrate(self) -> None:
-        """Bring the schema to the newest version; one process at a time.
+    async def migrate(self) -> bool:
+        """Bring the schema to the newest version; one process at a time. False if it was there.
 
         Raises:
             ConfigurationInvalid: it is newer, and this program cannot work on it.
@@ -172,7 +174,7 @@ class Database:
         version = await self.schema_version()
         if version is not None and version >= SCHEMA_VERSION:
             await self.require_schema()
-            return
+            return False
         # Alembic takes longer to import than everything else of a start that needs no migration.
         migration = importlib.import_module("hashseal_server.infra.migration")
         try:
@@ -181,6 +183,7 @@ class Database:
                 await connection.commit()
         except _LOST as error:
             raise StorageUnavailable("the schema cannot be changed") from error
+        return True
 
     async def grant(self, role: str) -> None:
         """Give a role of PostgreSQL what the service needs and no more; run as the tables' owner.
@@ -194,18 +197,8 @@ class Database:
         if not role.isidentifier() or not role.isascii():
             raise InvalidValue("a role has a plain name", field="role")
         async with self.write() as connection:
-            tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-            for table in tables:
-                verbs = "SELECT, INSERT, UPDATE, DELETE"
-                if table in APPEND_ONLY:
-                    verbs = "SELECT, INSERT"
-                elif table in _READ_ONLY:
-                    verbs = "SELECT"
-                await connection.execute(text(f'REVOKE ALL ON "{table}" FROM "{role}"'))
-                await connection.execute(text(f'GRANT {verbs} ON "{table}" TO "{role}"'))
-            await connection.execute(
-                text(f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{role}"')
-            )
+            for statement in await connection.run_sync(_grants, role):
+                await connection.execute(text(statement))
 
     async def require_schema(self) -> None:
         """Make sure that this program can work on the schema that is there.
@@ -246,6 +239,26 @@ class Database:
         for lane in self._lanes:
             await lane.close()
         await self.engine.dispose()
+
+
+def _grants(connection: Connection, role: str) -> list[str]:
+    """What the service may do with each table of ours and of background work."""
+    known = inspect(connection)
+    made = []
+    for schema in (known.default_schema_name or "public", WORK_SCHEMA):
+        if schema not in known.get_schema_names():
+            continue
+        made.append(f'GRANT USAGE ON SCHEMA {schema} TO "{role}"')
+        for table in known.get_table_names(schema):
+            verbs = "SELECT, INSERT, UPDATE, DELETE"
+            if table in APPEND_ONLY:
+                verbs = "SELECT, INSERT"
+            elif table in _READ_ONLY:
+                verbs = "SELECT"
+            made.append(f'REVOKE ALL ON {schema}."{table}" FROM "{role}"')
+            made.append(f'GRANT {verbs} ON {schema}."{table}" TO "{role}"')
+        made.append(f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO "{role}"')
+    return made
 
 
 def padded(values: Iterable[Value]) -> list[Value]:

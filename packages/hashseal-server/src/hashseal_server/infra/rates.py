@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Integer, String, Table, text
+from sqlalchemy import BigInteger, Column, Integer, String, Table, delete, select, text
 
 from hashseal_core.errors import RateLimited
 from hashseal_server.infra.db import Database, metadata
@@ -82,3 +82,17 @@ class Rates:
         async with self._database.write() as connection:
             row = (await connection.execute(_TAKE, values)).first()
         return count if row is not None else 0
+
+
+async def forget(database: Database, *, before: datetime, limit: int) -> int:
+    """Remove up to `limit` windows of minutes that have passed; how many there were.
+
+    Raises:
+        StorageUnavailable: nothing was removed.
+    """
+    passed = windows.c.minute < int(before.timestamp()) // _MINUTE
+    old = select(windows.c.caller).where(passed).limit(limit)
+    async with database.write() as connection:
+        # Asked again for the row as it is now: its caller may just have come back.
+        done = await connection.execute(delete(windows).where(windows.c.caller.in_(old), passed))
+        return done.rowcount

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 from hashseal_core import der
-from hashseal_core.errors import InvalidValue, MalformedRequest
+from hashseal_core.cms import verify_signature_value
+from hashseal_core.errors import FaultySignature, InvalidValue, MalformedRequest
 from hashseal_server.keystore.port import KeyStore
-from hashseal_server.pki.issuance import SHAPING_HASH, Linter, shaping_key, sign_and_wrap
+from hashseal_server.pki.issuance import (
+    AUTHORITY_ALGORITHM,
+    SHAPING_HASH,
+    Linter,
+    shaping_key,
+    sign_and_wrap,
+)
 
 _NONCE = "1.3.6.1.5.5.7.48.1.2"
 _HASH_OIDS = {
@@ -24,6 +32,14 @@ _HASH_OIDS = {
     "sha384": "2.16.840.1.101.3.4.2.2",
     "sha512": "2.16.840.1.101.3.4.2.3",
 }
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "sha1": hashes.SHA1(),  # noqa: S303 - what RFC 5019 wants in a CertID
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+USUAL = _HASHES["sha1"]
+"""The hash algorithm of a CertID that nearly everybody uses (RFC 5019, 2.1.1)."""
 _REASON_CODES = {
     x509.ReasonFlags.key_compromise: 1,
     x509.ReasonFlags.ca_compromise: 2,
@@ -158,22 +174,26 @@ def parse_request(request_der: bytes) -> StatusRequest:
 
 
 def request_for(
-    certificate: x509.Certificate, issuer: x509.Certificate, algorithm: hashes.HashAlgorithm
+    serial: int, issuer: x509.Certificate, algorithm: hashes.HashAlgorithm
 ) -> StatusRequest:
     """The CertID of a certificate that `issuer` issued, as a client would ask for it."""
-    built = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, algorithm).build()
-    return parse_request(built.public_bytes(Encoding.DER))
+    name_hash, key_hash = _issuer_hashes(issuer, algorithm.name)
+    return StatusRequest(serial, name_hash, key_hash, algorithm, None)
 
 
 def is_about(request: StatusRequest, issuer: x509.Certificate) -> bool:
     """The CertID names this issuer."""
-    name = hashes.Hash(request.hash_algorithm)
+    asked = (request.issuer_name_hash, request.issuer_key_hash)
+    return asked == _issuer_hashes(issuer, request.hash_algorithm.name)
+
+
+@lru_cache(maxsize=64)
+def _issuer_hashes(issuer: x509.Certificate, algorithm: str) -> tuple[bytes, bytes]:
+    """Hashes of the issuer's name and of its key (RFC 6960, 4.1.1)."""
+    built = ocsp.OCSPRequestBuilder().add_certificate(issuer, issuer, _HASHES[algorithm]).build()
+    name = hashes.Hash(_HASHES[algorithm])
     name.update(issuer.subject.public_bytes())
-    own = request_for(issuer, issuer, request.hash_algorithm)
-    return (request.issuer_name_hash, request.issuer_key_hash) == (
-        name.finalize(),
-        own.issuer_key_hash,
-    )
+    return name.finalize(), built.issuer_key_hash
 
 
 def ocsp_response(
@@ -234,17 +254,52 @@ def _response_data(
     if request.nonce is not None:
         nonce = der.sequence(der.oid(_NONCE), der.octet_string(der.octet_string(request.nonce)))
         extensions = der.encode(0xA1, der.sequence(nonce))
-    key_hash = request_for(
-        responder.certificate,
-        responder.certificate,
-        hashes.SHA1(),  # noqa: S303 - RFC 6960, 4.2.1
-    ).issuer_key_hash
+    _, key_hash = _issuer_hashes(responder.certificate, "sha1")  # RFC 6960, 4.2.1
     return der.sequence(
         der.encode(0xA2, der.octet_string(key_hash)),
         der.generalized_time(this_update),
         der.sequence(single),
         extensions,
     )
+
+
+def require_genuine(
+    response_der: bytes,
+    request: StatusRequest,
+    status: Status,
+    responder: Responder,
+    *,
+    at: datetime,
+) -> None:
+    """Verify a response that was made before: signature, CertID, verdict, time.
+
+    Raises:
+        FaultySignature: it is not what this responder would answer to this request now.
+    """
+    wanted = ocsp.OCSPCertStatus.UNKNOWN
+    if status.issued:
+        wanted = ocsp.OCSPCertStatus.REVOKED if status.revoked else ocsp.OCSPCertStatus.GOOD
+    try:
+        read = ocsp.load_der_ocsp_response(response_der)
+        answers = (
+            read.serial_number == request.serial
+            and read.hash_algorithm.name == request.hash_algorithm.name
+            and read.issuer_name_hash == request.issuer_name_hash
+            and read.issuer_key_hash == request.issuer_key_hash
+            and read.certificate_status is wanted
+            and read.certificates == [responder.certificate]
+            and read.next_update_utc is not None
+            and read.this_update_utc <= at < read.next_update_utc
+        )
+        signature, signed = read.signature, read.tbs_response_bytes
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise FaultySignature("what was kept is not an OCSP response") from error
+    if not answers:
+        raise FaultySignature("the response that was kept answers something else")
+    key = responder.certificate.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    verify_signature_value(key, AUTHORITY_ALGORITHM, signed, signature)
 
 
 def ocsp_refusal(status: ocsp.OCSPResponseStatus) -> bytes:

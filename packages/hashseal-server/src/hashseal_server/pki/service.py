@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
@@ -33,12 +32,11 @@ from hashseal_server.pki import revocation
 from hashseal_server.pki.issuance import Linter, issue, sign_and_wrap
 from hashseal_server.pki.model import Issued, LegalPerson, NaturalPerson, Role
 from hashseal_server.pki.profiles import PROFILES, Policies, Urls, builder
-from hashseal_server.pki.revocation import Responder, Revoked, Status
+from hashseal_server.pki.responses import LEAST, SKEW, Answer, Responses
+from hashseal_server.pki.revocation import Responder, Revoked
 
 ROOT, ISSUING = "root", "issuing"
-OCSP_LIFETIME = timedelta(hours=24)
 CRL_LIFETIME = timedelta(days=7)
-SKEW = timedelta(minutes=5)
 _PUBLISHING_ATTEMPTS = 5
 _PURPOSES = {
     Role.ROOT: Purpose.CA,
@@ -81,13 +79,15 @@ class _Authority:
 class CertificateAuthority:
     """The built-in authority.
 
-    `linter` is called before each signature of the authority; `now` gives aware UTC times.
+    `responses` sign and keep what its responders say; `linter` is called before each other
+    signature of the authority; `now` gives aware UTC times.
     """
 
     def __init__(
         self,
         *,
         store: Store,
+        responses: Responses,
         keystore: KeyStore,
         linter: Callable[[], Linter],
         base_url: str,
@@ -95,6 +95,7 @@ class CertificateAuthority:
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._responses = responses
         self._keystore = keystore
         self._linter = linter
         self._policies = policies
@@ -190,6 +191,35 @@ class CertificateAuthority:
             return await self._publish(label)
         return newest[1]
 
+    async def renew_crl(self, label: str) -> None:
+        """Publish a new CRL if the newest has lived half of its life, or lacks a revocation.
+
+        It lacks one if the process that revoked died before it published.
+
+        Raises:
+            LintFailed, FaultySignature, KeystoreUnavailable, StorageUnavailable: not published.
+        """
+        newest = await self._store.newest_list(label)
+        revoked = await self._store.revoked(label)
+        if newest is not None and newest[2] - self._now() >= CRL_LIFETIME / 2:
+            listed = len(x509.load_der_x509_crl(newest[1]))
+            if listed == len(revoked):
+                return
+        await self._publish(label)
+
+    async def renew_responses(self, ended: str | None) -> str | None:
+        """Renew a batch of pre-produced OCSP responses; where the next begins, None at the end.
+
+        Raises:
+            FaultySignature, KeystoreUnavailable, StorageUnavailable: the batch is not there.
+        """
+        responders = {}
+        for label in (ROOT, ISSUING):
+            authority = await self._authority(label)
+            if authority.responder is not None:
+                responders[label] = authority.responder
+        return await self._responses.renew(responders, ended)
+
     async def issuer_certificate(self, label: str) -> bytes:
         """An authority's certificate, DER.
 
@@ -217,7 +247,7 @@ class CertificateAuthority:
             authority = await self._asked(request)
             if authority is None:
                 return revocation.ocsp_refusal(ocsp.OCSPResponseStatus.UNAUTHORIZED)
-            return await self._respond(authority, request)
+            return (await self._respond(authority, request)).der
         except MalformedRequest:
             return revocation.ocsp_refusal(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
         except HashsealError:
@@ -236,30 +266,32 @@ class CertificateAuthority:
             if (fresh := self._kept(certificate)) is not None:
                 return fresh
             try:
-                material = await self._gather(certificate)
+                material, until = await self._gather(certificate)
             except HashsealError as error:
                 raise EvidenceUnavailable("fresh status data cannot be made") from error
-            self._material[certificate] = self._now() + OCSP_LIFETIME / 2, material
+            self._material[certificate] = until, material
             return material
 
     def _kept(self, certificate: bytes) -> ValidationMaterial | None:
         until, material = self._material.get(certificate, (None, None))
         return material if until is not None and self._now() < until else None
 
-    async def _gather(self, certificate: bytes) -> ValidationMaterial:
+    async def _gather(self, certificate: bytes) -> tuple[ValidationMaterial, datetime]:
+        """The material, and until when it may be given."""
         leaf = x509.load_der_x509_certificate(certificate)
         root, issuing = await self._authority(ROOT), await self._authority(ISSUING)
-        pairs = ((leaf, issuing), (issuing.certificate, root))
-        responses = tuple([await self._status_of(child, parent) for child, parent in pairs])
-        return ValidationMaterial(
+        answers = []
+        for child, parent in ((leaf, issuing), (issuing.certificate, root)):
+            request = revocation.request_for(
+                child.serial_number, parent.certificate, revocation.USUAL
+            )
+            answers.append(await self._respond(parent, request))
+        material = ValidationMaterial(
             (certificate, issuing.issued.certificate, root.issued.certificate),
-            responses,
+            tuple(answer.der for answer in answers),
             (await self.crl(ISSUING), await self.crl(ROOT)),
         )
-
-    async def _status_of(self, certificate: x509.Certificate, authority: _Authority) -> bytes:
-        request = revocation.request_for(certificate, authority.certificate, hashes.SHA1())  # noqa: S303 - RFC 5019 fixes it for CertID
-        return await self._respond(authority, request)
+        return material, min(answer.next_update for answer in answers) - LEAST
 
     async def _asked(self, request: revocation.StatusRequest) -> _Authority | None:
         """The authority that the CertID names."""
@@ -269,25 +301,10 @@ class CertificateAuthority:
                 return authority
         return None
 
-    async def _respond(self, authority: _Authority, request: revocation.StatusRequest) -> bytes:
-        found = await self._store.find(request.serial)
-        label = await self._store.issuer_label(request.serial)
-        issued = found is not None and label == authority.label
-        revoked = None
-        if issued and found is not None and found.revoked_at is not None:
-            revoked = Revoked(found.serial, found.revoked_at, found.reason or "superseded")
-        responder = authority.responder
-        if responder is None:
+    async def _respond(self, authority: _Authority, request: revocation.StatusRequest) -> Answer:
+        if authority.responder is None:
             raise EvidenceUnavailable("the authority has no responder")
-        now = self._now().replace(microsecond=0)
-        return revocation.ocsp_response(
-            request,
-            Status(issued, revoked),
-            responder,
-            this_update=now - SKEW,
-            next_update=now + OCSP_LIFETIME,
-            keystore=self._keystore,
-        )
+        return await self._responses.answer(authority.label, authority.responder, request)
 
     async def _publish(self, label: str) -> bytes:
         """A new CRL under the next number.

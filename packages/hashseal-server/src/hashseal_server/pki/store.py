@@ -1,4 +1,4 @@
-"""Certificates, CRL numbers and pre-produced OCSP responses in the database."""
+"""Certificates, CRLs and pre-produced OCSP responses in the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Integer, LargeBinary, Row, String, Table, Text, select, update
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    delete,
+    select,
+    update,
+)
 
 from hashseal_server.audit import Event, append
 from hashseal_server.infra.db import Database, UtcDateTime, metadata
@@ -38,6 +50,17 @@ revocation_lists = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("der", LargeBinary, nullable=False),
     Column("next_update", UtcDateTime, nullable=False),
+)
+ocsp_responses = Table(
+    "ocsp_response",
+    metadata,
+    Column("serial", String(40), ForeignKey("certificate.serial"), primary_key=True),
+    Column("hash_algorithm", String(8), primary_key=True),
+    Column("responder", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("produced_at", UtcDateTime, nullable=False),
+    Column("next_update", UtcDateTime, nullable=False, index=True),
 )
 _STATES = Statement(
     """SELECT c.serial, c.state FROM {rows} JOIN certificate c ON c.serial = r.serial
@@ -100,7 +123,10 @@ class PkiStore:
             await append(connection, [Event("certificate.issued", content, at)])
 
     async def revoke(self, serial: int, reason: str, at: datetime) -> bool:
-        """Mark as revoked; False when it was not issued or is revoked already."""
+        """Mark as revoked; False when it was not issued or is revoked already.
+
+        What was produced before goes in the same transaction: no replica answers from it again.
+        """
         async with self._database.write() as connection:
             done = await connection.execute(
                 update(certificates)
@@ -109,6 +135,9 @@ class PkiStore:
             )
             if done.rowcount != 1:
                 return False
+            await connection.execute(
+                delete(ocsp_responses).where(ocsp_responses.c.serial == key_of(serial))
+            )
             content: dict[str, object] = {"serial": key_of(serial), "reason": reason}
             await append(connection, [Event("certificate.revoked", content, at)])
         return True

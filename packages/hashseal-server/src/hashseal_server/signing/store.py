@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, delete, select
 
 from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import (
@@ -239,6 +240,27 @@ class SigningStore:
             rows = (await connection.execute(statement)).all()
         more = rows[limit - 1].position if len(rows) > limit else None
         return [_record(row) for row in rows[:limit]], more
+
+
+async def forget_sets(database: Database, *, before: datetime, limit: int) -> int:
+    """Remove up to `limit` validation sets that are older, oldest first; how many there were.
+
+    No answer may be kept that carries one of them: a set is used for a day at most.
+
+    Raises:
+        StorageUnavailable: nothing was removed.
+    """
+    old = (
+        select(validation_sets.c.digest)
+        .where(validation_sets.c.created_at < before)
+        .order_by(validation_sets.c.created_at)
+        .limit(limit)
+    )
+    async with database.write() as connection:
+        done = await connection.execute(
+            delete(validation_sets).where(validation_sets.c.digest.in_(old))
+        )
+        return done.rowcount
 
 
 def _look_up(group: Sequence[Arrival]) -> Steps[list[Found]]:

@@ -19,6 +19,7 @@ from hashseal_core import protocol
 from hashseal_core.errors import InvalidValue, NotFound
 from hashseal_server.accounts.model import Order, Principal
 from hashseal_server.accounts.quota import UNIT_PRICE
+from hashseal_server.infra.executors import alive
 from hashseal_server.infra.timekeeping import discipline
 from hashseal_server.signing.model import Record
 from hashseal_server.web import documentation
@@ -196,6 +197,7 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
     async def metrics() -> Response[bytes]:
         for what, at in await parts.authority.ends():
             parts.figures.ends(what, at.timestamp())
+        parts.figures.work(await parts.outcomes.all(), len(await alive(parts.database)))
         _, waiting = await parts.audit.ends()
         late = (datetime.now(UTC) - waiting).total_seconds() if waiting else 0.0
         parts.figures.audit_waits(max(0.0, late))

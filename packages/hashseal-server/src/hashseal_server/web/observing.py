@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Literal, TextIO
 
 import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from structlog.typing import FilteringBoundLogger
 
 from hashseal_server.infra.tracing import Finish, Tracing
+from hashseal_server.infra.work import Outcome
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -63,6 +66,35 @@ def _without_tokens(
         if isinstance(value, str) and "hs_" in value:
             event[name] = _TOKEN.sub("hs_(token)", value)
     return event
+
+
+class _Work(Collector):
+    """Background work as the database knows it: the same figures from every replica."""
+
+    def __init__(self) -> None:
+        self.outcomes: Sequence[Outcome] = ()
+        self.executors = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus asks a collector for."""
+        runs = CounterMetricFamily("hashseal_job_runs", "Runs of background work", labels=["job"])
+        failures = CounterMetricFamily("hashseal_job_failures", "Runs that failed", labels=["job"])
+        last = GaugeMetricFamily(
+            "hashseal_job_success_timestamp_seconds",
+            "When background work last succeeded, Unix time",
+            labels=["job"],
+        )
+        for one in self.outcomes:
+            runs.add_metric([one.job], one.runs)
+            failures.add_metric([one.job], one.failures)
+            if one.succeeded_at is not None:
+                last.add_metric([one.job], one.succeeded_at.timestamp())
+        yield from (runs, failures, last)
+        yield GaugeMetricFamily(
+            "hashseal_background_workers",
+            "Processes alive that do background work",
+            value=self.executors,
+        )
 
 
 class Figures:
@@ -114,6 +146,8 @@ class Figures:
             ("what",),
             registry=self.registry,
         )
+        self._work = _Work()
+        self.registry.register(self._work)
 
         self._series: dict[tuple[str, str, int, str], tuple[Any, Any]] = {}
 
@@ -146,6 +180,10 @@ class Figures:
         self._clock.labels("offset").set(offset)
         self._clock.labels("error-bound").set(error_bound)
         self._synchronised.set(synchronised)
+
+    def work(self, outcomes: Sequence[Outcome], executors: int) -> None:
+        """What became of background work so far, and how many processes do it now."""
+        self._work.outcomes, self._work.executors = outcomes, executors
 
     def load(self, running: int, waiting: int) -> None:
         """Calls under way and calls that wait, now."""

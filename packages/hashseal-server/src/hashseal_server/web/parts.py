@@ -13,6 +13,7 @@ from hashseal_server.infra.admission import Admission
 from hashseal_server.infra.db import Database
 from hashseal_server.infra.rates import Rates
 from hashseal_server.infra.tracing import Tracing
+from hashseal_server.infra.work import Outcomes
 from hashseal_server.keystore.port import KeyStore
 from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.seals.service import Seals
@@ -42,3 +43,4 @@ class Parts:
     rates: Rates
     roles: frozenset[str]
     tracing: Tracing
+    outcomes: Outcomes
