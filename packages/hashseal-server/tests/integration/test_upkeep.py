@@ -23,18 +23,26 @@ from hashseal_server import upkeep
 from hashseal_server.infra import commit, executors, jobs, rates
 from hashseal_server.infra.db import SCHEMA_VERSION, Database
 from hashseal_server.infra.executors import Heart, alive
+from hashseal_server.infra.statements import Steps
 from hashseal_server.infra.work import Outcomes
 from hashseal_server.main import operator
 from hashseal_server.settings import Settings
 from hashseal_server.web.observing import logger
 
-JOBS = ("revocation-lists", "ocsp-responses", "idempotency-expiry", "rate-windows", "finished-work")
+JOBS = (
+    "revocation-lists",
+    "ocsp-responses",
+    "idempotency-expiry",
+    "validation-set-expiry",
+    "rate-windows",
+    "finished-work",
+)
 
 
 async def begun(api) -> None:
     """Wait until DBOS has been launched beside the block."""
     for _ in range(1200):
-        if '"event": "background-work"' in api.log.getvalue():
+        if '"event":"background-work"' in api.log.getvalue():
             return
         await asyncio.sleep(0.05)
     raise AssertionError(api.log.getvalue())
@@ -205,11 +213,12 @@ def test_old_answers_go_in_batches_oldest_first(service, monkeypatch) -> None:
         database = api.operator.database
         now = datetime.now(UTC)
         identities = [commit.RequestIdentity(api.account, f"k{n}", "x", b"") for n in range(23)]
-        async with database.write() as connection:
-            await commit.deliver(
-                connection,
-                [(one, b"{}", now - timedelta(days=60 - n)) for n, one in enumerate(identities)],
-            )
+        given = [(one, b"{}", now - timedelta(days=60 - n)) for n, one in enumerate(identities)]
+
+        def put() -> Steps[None]:
+            yield [commit.deliver(given)]
+
+        await database.record(put())
         monkeypatch.setattr(upkeep, "_BATCH", 5)
         work = {
             one.name: one
@@ -228,6 +237,26 @@ def test_old_answers_go_in_batches_oldest_first(service, monkeypatch) -> None:
         async with database.read() as connection:
             left = (await connection.execute(text("SELECT key_hash FROM idempotency_answer"))).all()
         assert {bytes(row.key_hash) for row in left} == {identities[22].key_hash}
+
+    service(scenario)
+
+
+def test_validation_sets_outlive_the_answers_that_carry_them(service) -> None:
+    async def scenario(api) -> None:
+        await api.sign("one", key="k", level="B-LT")
+        database, kept = api.operator.database, timedelta(days=30)
+        work = {
+            one.name: one
+            for one in upkeep.jobs(database, api.operator.authority, answers_kept=kept)
+        }
+        now = datetime.now(UTC)
+        for days, left in ((31.5, 1), (32.5, 0)):
+            at = now + timedelta(days=days)
+            await work["validation-set-expiry"].piece(at, None)
+            await work["idempotency-expiry"].piece(at, None)
+            assert await count(api, "validation_set") == left
+            assert await count(api, "idempotency_answer") == 0
+            # Between the two nothing that is kept can lack its set.
 
     service(scenario)
 
