@@ -39,7 +39,7 @@ from hashseal import pdf, sandbox, validation
 from hashseal.client.signing import sign as signing
 from hashseal_core import cms, tsp
 from hashseal_core.algorithms import DigestAlgorithm, Level, SignatureAlgorithm, SignatureScheme
-from hashseal_server.tsa.token import token
+from hashseal_server.tsa import token as tokens
 
 logging.getLogger("pyhanko").setLevel(logging.ERROR)  # it warns that nothing is fetched
 ROOM = 8192
@@ -112,7 +112,8 @@ def pyhanko_alone(authority: Authority, loop: asyncio.AbstractEventLoop) -> Side
 class _LocalTsa(TimeStamper):
     def __init__(self, authority: Authority) -> None:
         super().__init__()
-        self._certificates = [authority.certificates[name] for name in (TSU, ISSUING)]
+        chain = [authority.certificates[name] for name in (TSU, ISSUING)]
+        self._around = tokens.frame(chain)
         key = load_der_private_key(authority.keys[TSU], None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._key = key
@@ -123,11 +124,11 @@ class _LocalTsa(TimeStamper):
             policy="1.3.6.1.4.1.32473.1.2", digest=asked.digest, serial=secrets.randbits(150),
             generated_at=tsp.truncate(datetime.now(UTC)), accuracy_ms=1000, nonce=asked.nonce,
         )  # fmt: skip
-        made = token(content, self._certificates, self._sign)
+        encoded = tsp.tst_info(content)
+        attributes = tokens.to_be_signed(self._around, encoded)
+        value = self._key.sign(attributes, ec.ECDSA(hashes.SHA256()))
+        made = self._around.assemble(attributes, value, encoded)
         return TimeStampResp.load(tsp.granted(made))
-
-    def _sign(self, attributes: bytes) -> bytes:
-        return self._key.sign(attributes, ec.ECDSA(hashes.SHA256()))
 
 
 _PADES = signers.PdfSignatureMetadata(

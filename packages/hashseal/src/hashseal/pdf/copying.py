@@ -17,7 +17,7 @@ from hashseal_core.errors import InputUnreadable
 
 PIECE = 2 << 20
 _BUFFERS = 3
-_STEP = 128 << 10
+_STEP = 64 << 10
 """Octets of one read and one write: few enough to be still in the processor's cache in between, and
 so few that the kernel need not look for large runs of free memory."""
 _Take = Callable[[memoryview], None]
