@@ -140,3 +140,32 @@ def test_a_place_is_not_given_to_a_caller_who_has_just_gone() -> None:
         assert (admission.running, admission.waiting) == (0, 0)
 
     asyncio.run(scenario())
+
+
+def test_who_would_be_refused_is_told_before_anything_is_done() -> None:
+    async def scenario() -> None:
+        admission = Admission(running=2, running_each=1, waiting=3, waiting_each=2)
+        admission.require_chance("one")
+        admission.require_chance(None)
+        go_on = asyncio.Event()
+
+        async def call(owner: str) -> None:
+            async with admission.admitted(owner):
+                await go_on.wait()
+
+        calls = [asyncio.create_task(call("one")) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            admission.require_chance("one")
+        admission.require_chance("two")  # a place is free for it
+        admission.require_chance(None)
+        calls += [asyncio.create_task(call("two")) for _ in range(2)]
+        await asyncio.sleep(0)
+        for owner in ("three", None):
+            with pytest.raises(Overloaded):
+                admission.require_chance(owner)
+        go_on.set()
+        await asyncio.gather(*calls)
+        admission.require_chance("one")
+
+    asyncio.run(scenario())

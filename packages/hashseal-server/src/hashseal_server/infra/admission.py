@@ -60,11 +60,21 @@ class Admission:
         finally:
             self._leave(owner)
 
-    async def _enter(self, owner: str) -> None:
-        # Whoever waits while there is room waits for a place of its own account.
-        if owner not in self._queues and self._fits(owner):
-            self._running[owner] += 1
-            return
+    def require_chance(self, owner: str | None) -> None:
+        """Make sure that a caller would not be refused now; `owner` None is somebody unknown.
+
+        It spares a call that cannot be taken all that comes before it is admitted.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        if owner is None:
+            if self.waiting >= self._waiting_limit:
+                raise Overloaded("too many calls wait already")
+        elif owner in self._queues or not self._fits(owner):
+            self._require_room(owner)
+
+    def _require_room(self, owner: str) -> None:
         queued = len(self._queues.get(owner, ()))
         queues = len(self._queues) + (owner not in self._queues)
         if self.waiting >= self._waiting_limit or queued >= self._waiting_each:
@@ -73,6 +83,13 @@ class Admission:
             # Queues are served in turn, so the last of a long one would wait far longer than all
             # that is before it in time: each has its share of the room.
             raise Overloaded("too many calls of this account wait already")
+
+    async def _enter(self, owner: str) -> None:
+        # Whoever waits while there is room waits for a place of its own account.
+        if owner not in self._queues and self._fits(owner):
+            self._running[owner] += 1
+            return
+        self._require_room(owner)
         queue = self._queues.setdefault(owner, deque())
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(place)

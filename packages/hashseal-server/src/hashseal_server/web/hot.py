@@ -31,6 +31,7 @@ from hashseal_server.web.problems import MEDIA_TYPE, Scope, render, request_id
 Headers: TypeAlias = Mapping[bytes, bytes]
 Handler: TypeAlias = Callable[[Scope, Headers, Receive], Awaitable[tuple[str, bytes]]]
 _Shape = TypeVar("_Shape", bound=protocol.Request)
+_KNOWN = 10_000
 _PLAIN = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
@@ -119,6 +120,7 @@ async def _call(
     scope, headers, receive = came
     authorization = _text(headers, b"authorization")
     token_id, text = tokens.read(authorization)
+    parts.admission.require_chance(parts.owners.get(token_id))
     try:
         key = idempotency_key(_text(headers, b"idempotency-key"))
         body = await _body(receive, protocol.MAX_BODY)
@@ -136,6 +138,9 @@ async def _call(
 
 async def _known(parts: Parts, scope: Scope, caller: Principal) -> None:
     scope["state"]["account"] = caller.account_id
+    if len(parts.owners) >= _KNOWN:
+        parts.owners.clear()
+    parts.owners[caller.token_id] = caller.account_id
     await parts.rates.spend(caller.token_id)
 
 

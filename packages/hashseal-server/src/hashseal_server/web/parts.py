@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from structlog.typing import FilteringBoundLogger
 
@@ -44,3 +44,5 @@ class Parts:
     roles: frozenset[str]
     tracing: Tracing
     outcomes: Outcomes
+    owners: dict[str, str] = field(default_factory=dict)
+    """Whose a token was when it was last seen: enough to refuse early, never to let anybody in."""
