@@ -69,3 +69,11 @@ def test_booleans() -> None:
     assert der.Reader(b"\x01\x01\xff").boolean() is True
     assert der.Reader(b"\x01\x01\x00").boolean() is False
     assert der.only(b"\x04\x01x", der.OCTET_STRING).retag(0x80) == b"\x80\x01x"
+
+
+@pytest.mark.parametrize("size", [0, 1, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, 0x1000000])
+def test_lengths_have_their_shortest_form(size: int) -> None:
+    encoded = der.encode(der.OCTET_STRING, bytes(size))
+    octets = 0 if size < 0x80 else (size.bit_length() + 7) // 8
+    assert len(encoded) == 2 + octets + size
+    assert der.only(encoded, der.OCTET_STRING).content == bytes(size)

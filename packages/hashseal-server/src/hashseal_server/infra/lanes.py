@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -17,13 +17,31 @@ from hashseal_core.errors import HashsealError, StorageUnavailable
 from hashseal_server.infra.statements import Steps, joined
 
 Value = TypeVar("Value")
-_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, sqlite3.Error)
 _AT_FAULT = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.DataError,
     sqlite3.IntegrityError,
     sqlite3.DataError,
 )
+
+
+class _Lost(Exception):
+    """The driver failed, whatever its reason: `__cause__` is its error."""
+
+
+async def _ask(call: Awaitable[Value]) -> Value:
+    """What the driver answers.
+
+    When the server dies in the middle of a message the driver may raise anything, its own internal
+    errors included; what it is told here is right, so no error of its is ours.
+
+    Raises:
+        _Lost: it did not answer.
+    """
+    try:
+        return await call
+    except Exception as error:
+        raise _Lost from error
 
 
 class RowRefused(StorageUnavailable):
@@ -70,9 +88,9 @@ class PostgresqlLane:
         async with self._turn:
             try:
                 return await self._drive(await self._connected(), steps)
-            except _LOST as error:
+            except _Lost as lost:
                 self._drop()
-                raise StorageUnavailable("the database cannot be read") from error
+                raise StorageUnavailable("the database cannot be read") from lost.__cause__
             except BaseException:
                 self._drop()
                 raise
@@ -83,19 +101,20 @@ class PostgresqlLane:
             committing = False
             try:
                 connection = await self._connected()
-                await connection.execute("BEGIN")
+                await _ask(connection.execute("BEGIN"))
                 value = await self._drive(connection, steps)
                 committing = True
-                await connection.execute("COMMIT")
+                await _ask(connection.execute("COMMIT"))
             except HashsealError:
                 await self._roll_back()
                 raise
-            except _LOST as error:
+            except _Lost as lost:
                 self._drop()
+                cause = lost.__cause__
                 if committing:
-                    raise Unsettled("the database went away; ask again") from error
-                kind = RowRefused if isinstance(error, _AT_FAULT) else StorageUnavailable
-                raise kind("the database cannot record this now") from error
+                    raise Unsettled("the database went away; ask again") from cause
+                kind = RowRefused if isinstance(cause, _AT_FAULT) else StorageUnavailable
+                raise kind("the database cannot record this now") from cause
             except BaseException:
                 self._drop()
                 raise
@@ -103,7 +122,7 @@ class PostgresqlLane:
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(**self._place)
+            self._connection = await _ask(asyncpg.connect(**self._place))
         return self._connection
 
     async def _drive(self, connection: asyncpg.Connection, steps: Steps[Value]) -> Value:
@@ -112,7 +131,7 @@ class PostgresqlLane:
             while True:
                 text = joined(tuple([statement for statement, _ in asked]))
                 values = [v for statement, rows in asked for v in statement.transposed(rows)]
-                asked = steps.send(await connection.fetch(text, *values))
+                asked = steps.send(await _ask(connection.fetch(text, *values)))
         except StopIteration as end:
             value: Value = end.value
             return value
@@ -120,8 +139,8 @@ class PostgresqlLane:
     async def _roll_back(self) -> None:
         try:
             if self._connection is not None:
-                await self._connection.execute("ROLLBACK")
-        except _LOST:
+                await _ask(self._connection.execute("ROLLBACK"))
+        except _Lost:
             self._drop()
 
     def _drop(self) -> None:
