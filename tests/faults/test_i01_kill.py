@@ -175,8 +175,18 @@ async def changed(fleet: Fleet, journal: Journal) -> list[str]:
                 key, (access, body, octets) = waiting.pop()
                 url = fleet.url(len(waiting) % REPLICAS) + "/v1/documents/sign"
                 headers = {"authorization": f"Bearer {access.token}", "idempotency-key": key}
-                answer = await http.post(url, json=body, headers=headers)
-                if answer.content != octets:
+                content = None
+                for _ in range(200):  # the last that was killed may still be starting
+                    try:
+                        answer = await http.post(url, json=body, headers=headers)
+                    except httpx2.HTTPError:
+                        await asyncio.sleep(0.1)
+                        continue
+                    content = answer.content
+                    if answer.status_code != 503:
+                        break
+                    await asyncio.sleep(0.1)
+                if content != octets:
                     found.append(key)
 
         await asyncio.gather(*(ask() for _ in range(CLIENTS)))
