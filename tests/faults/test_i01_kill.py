@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import os
 import random
@@ -25,6 +26,7 @@ from cluster import Cluster
 from fleet import Fleet
 
 from hashseal_core.algorithms import KeyAlgorithm
+from hashseal_core.errors import StorageUnavailable
 from hashseal_server.infra.crash import POINTS
 from hashseal_server.main import operator
 from hashseal_server.pki.model import LegalPerson
@@ -193,6 +195,16 @@ async def changed(fleet: Fleet, journal: Journal) -> list[str]:
     return found
 
 
+async def reachable(settings: Settings) -> None:
+    """Until the database takes connections: it may still be cleaning up behind the killed."""
+    for _ in range(60):
+        with contextlib.suppress(StorageUnavailable):
+            async with operator(settings, migrate=False):
+                return
+        await asyncio.sleep(0.5)
+    raise AssertionError("the database did not come back")
+
+
 async def run(settings: Settings, cluster: Cluster | None, kills: int) -> None:
     access = await set_up(settings)
     fleet = Fleet(settings.data_dir, settings.database_url, REPLICAS)
@@ -212,6 +224,7 @@ async def run(settings: Settings, cluster: Cluster | None, kills: int) -> None:
         assert await changed(fleet, journal) == []
     finally:
         fleet.stop()
+    await reachable(settings)
     async with operator(settings, migrate=False) as opened:
         calls = await check_books(opened.database)
         await check_audit(opened.audit, calls)
@@ -228,7 +241,7 @@ def database(request: pytest.FixtureRequest) -> Callable[[], Cluster]:
     """A cluster of its own that writes durably, since it will be killed."""
 
     def make() -> Cluster:
-        made = Cluster(fsync="on")
+        made = Cluster(fsync="on", max_connections="400")
         request.addfinalizer(made.stop)
         made.start()
         made.prepare()
