@@ -15,8 +15,10 @@ EXACT = {
         ON l.account_id = b.account_id WHERE b.free <> l.free OR b.paid <> l.paid""",
     "nothing is below zero": "SELECT count(*) FROM account_balance WHERE free < 0 OR paid < 0",
     "each charge has its signatures": """
-        SELECT count(*) FROM ledger AS l WHERE l.kind = 'call' AND -(l.free + l.paid) <>
-        (SELECT count(*) FROM signature AS s WHERE 'call-' || s.call_id = l.reference)""",
+        SELECT count(*) FROM
+        (SELECT reference, -(free + paid) AS n FROM ledger WHERE kind = 'call') AS l LEFT JOIN
+        (SELECT 'call-' || call_id AS reference, count(*) AS n FROM signature GROUP BY call_id) AS s
+        ON s.reference = l.reference WHERE l.n <> coalesce(s.n, 0)""",
     "each signature has its charge": """
         SELECT count(*) FROM signature WHERE 'call-' || call_id NOT IN
         (SELECT reference FROM ledger WHERE kind = 'call')""",
