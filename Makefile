@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LEVEL ?= B-LT
 
-.PHONY: environment sign check test faults bench corpus reference lock
+.PHONY: environment sign gateway check test faults bench corpus reference docs lock
 
 environment:
 	@$(PYTHON) tools/bootstrap.py
@@ -10,6 +10,11 @@ environment:
 # Sign a PDF in the sandbox: make sign PDF=path/to/file.pdf [OUT=signed.pdf] [LEVEL=B-LT]
 sign: environment
 	@$(BIN)/python tools/sign.py "$(PDF)" "$(OUT)" "$(LEVEL)"
+
+# The service's sandbox and the gateway together on loopback, until Ctrl-C: make gateway [FOLDER=…]
+gateway: environment
+	@$(BIN)/python tools/frontend.py --optional
+	@$(BIN)/python tools/gateway.py $(FOLDER)
 
 check: environment
 	$(BIN)/ruff format --check .
@@ -22,6 +27,7 @@ check: environment
 # Installs the independent judges if it may, then runs every test and the coverage gate.
 test: environment
 	@$(BIN)/python tools/judges.py
+	@$(BIN)/python tools/frontend.py
 	$(BIN)/python tools/test.py
 
 # Kill replicas and database at random for a long while; `make test` has a short form of it.
@@ -39,6 +45,11 @@ corpus: environment
 
 reference: environment
 	@$(BIN)/python tools/reference.py
+
+# HTML and the two PDF manuals, into build/docs; Chromium prints the manuals.
+docs: environment
+	@$(BIN)/python tools/judges.py
+	@$(BIN)/python tools/manual.py
 
 lock: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/lock.sh

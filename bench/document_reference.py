@@ -113,6 +113,7 @@ class _LocalTsa(TimeStamper):
     def __init__(self, authority: Authority) -> None:
         super().__init__()
         chain = [authority.certificates[name] for name in (TSU, ISSUING)]
+        self._tsu = chain[0]
         self._around = tokens.frame(chain)
         key = load_der_private_key(authority.keys[TSU], None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -125,7 +126,7 @@ class _LocalTsa(TimeStamper):
             generated_at=tsp.truncate(datetime.now(UTC)), accuracy_ms=1000, nonce=asked.nonce,
         )  # fmt: skip
         encoded = tsp.tst_info(content)
-        attributes = tokens.to_be_signed(self._around, encoded)
+        attributes = tsp.signed_attributes(encoded, self._tsu)
         value = self._key.sign(attributes, ec.ECDSA(hashes.SHA256()))
         made = self._around.assemble(attributes, value, encoded)
         return TimeStampResp.load(tsp.granted(made))

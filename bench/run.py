@@ -1,6 +1,6 @@
 """Print one table of what is measured against its limit; with a file name, also as Markdown.
 
-python bench/run.py [limits|documents|service|signers|peers|all] [table.md]
+python bench/run.py [limits|documents|gateway|service|signers|peers|all] [table.md]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "judging"))
 
 import documents
+import gateway
 import limits
 import peers
 import service
@@ -26,6 +27,8 @@ def rows(what: str) -> Iterator[Row | Fact]:
         yield from limits.rows()
     if what in {"documents", "all"}:
         yield from documents.rows()
+    if what in {"gateway", "all"}:
+        yield from gateway.rows()
     if what in {"service", "all"}:
         yield from service.builders()
         for database in ("PostgreSQL", "SQLite"):

@@ -32,7 +32,7 @@ from hashseal_server.settings import Settings
 from hashseal_server.signing.model import Call, MadeSignature
 from hashseal_server.signing.store import SigningStore
 from hashseal_server.tsa import token as tokens
-from hashseal_server.tsa.token import MadeToken
+from hashseal_server.tsa.token import MadeToken, TokenParts
 
 ROUNDS = 3
 SECONDS = 4.0
@@ -40,9 +40,8 @@ DIGEST = Digest(DigestAlgorithm.SHA256, bytes(range(32)))
 TOKEN = MadeToken(
     b"",
     tsp.TokenContent("1.2", DIGEST, 1 << 158, datetime.now(UTC), 1000),
-    bytes(120),
-    bytes(71),
-    1,
+    b"",
+    TokenParts(bytes(120), bytes(71), 1),
 )
 
 
@@ -121,7 +120,7 @@ def builders() -> Iterator[Row]:
             generated_at=now, accuracy_ms=1000, nonce=None,
         )  # fmt: skip
         encoded = tsp.tst_info(content)
-        attributes = tokens.to_be_signed(around, encoded)
+        attributes = tsp.signed_attributes(encoded, units[0])
         return around.assemble(attributes, value, encoded)
 
     for title, work in (("CMS", cms_of), ("timestamp token", token_of)):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROW = re.compile(r"^\| I(\d+) \| (.+) \| (holds|not yet) \|$", re.MULTILINE)
@@ -54,3 +57,9 @@ def test_what_holds_has_tests_that_run() -> None:
 def test_no_test_of_a_promise_can_be_left_out() -> None:
     for path in modules():
         assert not re.search(r"pytest\.(mark\.)?(skip|xfail|importorskip)", path.read_text()), path
+
+
+@pytest.mark.xdist_group("together")
+def test_tests_of_a_group_are_kept_together(request: pytest.FixtureRequest) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@together")

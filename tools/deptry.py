@@ -14,9 +14,11 @@ MODULES: Mapping[str, str] = {
     "hashseal-server": "hashseal_server",
     "hashseal-gateway": "hashseal_gateway",
 }
-UNIMPORTED = "httptools|aiosqlite|opentelemetry-sdk|opentelemetry-exporter-otlp-proto-http|hashseal"
-"""Declared though not imported: uvicorn's parser, SQLAlchemy's driver and the extra for traces are
-loaded by name; the gateway's shell stands on the SDK that it does not call yet.
+UNIMPORTED = (
+    "httptools|aiosqlite|asyncpg|opentelemetry-sdk|opentelemetry-exporter-otlp-proto-http|pypdfium2"
+)
+"""Declared though not imported: uvicorn's parser, SQLAlchemy's drivers and the extra for traces are
+loaded by name, PDFium in a process of its own.
 """
 
 

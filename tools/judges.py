@@ -24,10 +24,21 @@ JUDGES: Mapping[str, str] = {
     "java": "default-jre-headless",
     "softhsm2-util": "softhsm2",
     "pkcs11-tool": "opensc",
+    "curl": "curl",
+    "node": "nodejs",
+    "npm": "npm",
+    "chromium": "chromium",
+    "php": "php-cli",
 }
 """Program to the Debian package that holds it."""
-FILES: Mapping[str, str] = {"/usr/share/java/jaxb-runtime.jar": "libjaxb-java"}
-"""File to the Debian package that holds it; veraPDF needs it."""
+FILES: Mapping[str, str] = {
+    "/usr/share/java/jaxb-runtime.jar": "libjaxb-java",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
+    "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf": "fonts-liberation",
+}
+"""File to the Debian package that holds it; veraPDF needs the first, the manuals the fonts."""
+MODULES: Mapping[str, str] = {"usr/lib/php/*/curl.so": "php-curl"}
+"""The same for files whose path, from the root, has a version in it."""
 
 
 def missing() -> tuple[str, ...]:
@@ -38,6 +49,7 @@ def missing() -> tuple[str, ...]:
     found = {tool: shutil.which(tool, path=path) for tool in JUDGES}
     absent = {package for tool, package in JUDGES.items() if not found[tool]}
     absent |= {package for file, package in FILES.items() if not Path(file).exists()}
+    absent |= {package for files, package in MODULES.items() if not any(Path("/").glob(files))}
     return tuple(sorted(absent))
 
 

@@ -5,6 +5,8 @@ python tools/reference.py [--check]
 
 from __future__ import annotations
 
+import itertools
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,11 +16,17 @@ import msgspec
 import typer
 
 import hashseal.cli
+import hashseal_gateway.cli
 import hashseal_server.cli
-from hashseal_core import protocol
 from hashseal_core.problems import TABLE
+from hashseal_gateway.settings import PREFIX as GATEWAY_PREFIX
+from hashseal_gateway.settings import Settings as GatewaySettings
+from hashseal_gateway.web import openapi as gateway_openapi
 from hashseal_server.settings import PREFIX, Settings
+from hashseal_server.web.description import codes_by_status
+from hashseal_server.web.examples import ANSWERS, REQUESTS
 from hashseal_server.web.openapi import OPERATIONS, Operation, first_line
+from hashseal_server.web.shapes import schemas
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by tools/reference.py; do not edit. -->\n\n"
@@ -33,14 +41,24 @@ def table(heads: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
     )
 
 
+OPERATION_HEADINGS = frozenset(operation.name.lower() for operation in OPERATIONS)
+
+
+def place(model: str) -> str:
+    """The anchor of a model; some operations are called like what they take, letter case apart."""
+    return f"body-{model.lower()}" if model.lower() in OPERATION_HEADINGS else model.lower()
+
+
 def shape(schema: Mapping[str, Any]) -> str:
     """A JSON schema in a few words."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
-        return f"[{name}](#{name.lower()})"
+        return f"[{name}](#{place(name)})"
     if "anyOf" in schema:
         return " or ".join(shape(one) for one in schema["anyOf"])
     kind = str(schema.get("type", "any"))
+    if "enum" in schema:
+        return " or ".join(f"`{one}`" for one in schema["enum"])
     if kind == "array":
         return "array of " + shape(schema.get("items", {}))
     if schema.get("contentEncoding") == "base64":
@@ -48,34 +66,92 @@ def shape(schema: Mapping[str, Any]) -> str:
     return str(schema.get("format", kind))
 
 
-def api() -> str:
-    """Operations and wire models."""
+def name_of(model: type[msgspec.Struct] | str | None) -> str:
+    """A model's link, or a media type."""
+    if model is None:
+        return "nothing"
+    if isinstance(model, type):
+        return f"[{model.__name__}](#{place(model.__name__)})"
+    return f"`{model}`"
+
+
+def needs_of(operation: Operation) -> str:
+    """What a caller must send beside the body."""
+    needs = [f"token, `{operation.scope}`"] if operation.authenticated else []
+    if operation.authenticated == "perhaps":
+        needs = [f"token, `{operation.scope}`, if `timestamp_urls` is set"]
+    needs += ["Idempotency-Key"] if operation.idempotent else []
+    return ", ".join(needs) or "nothing"
+
+
+def overview() -> str:
+    """All operations in one table."""
 
     def row(operation: Operation) -> tuple[str, ...]:
-        needs = ["token"] if operation.authenticated else []
-        needs += ["Idempotency-Key"] if operation.idempotent else []
-        ends = [
-            f"[{one.__name__}](#{one.__name__.lower()})" if isinstance(one, type) else f"`{one}`"
-            for one in (operation.request, operation.answer)
-            if one is not None
-        ]
+        ends = [name_of(one) for one in (operation.request, operation.answer) if one is not None]
         return (
-            f"`{operation.method.upper()} {operation.path}`",
+            f"[`{operation.method.upper()} {operation.path}`](#{operation.name.lower()})",
             operation.summary,
-            ", ".join(needs) or "nothing",
-            " → ".join(ends),
+            needs_of(operation),
+            " → ".join(ends) or "nothing",
         )
 
-    models = {one for op in OPERATIONS for one in (op.request, op.answer) if isinstance(one, type)}
-    ordered = sorted(models | {protocol.ProblemDetails}, key=lambda model: model.__name__)
-    _, components = msgspec.json.schema_components(ordered, ref_template="#/{name}")
+    return table(("operation", "what it does", "needs", "body"), (row(op) for op in OPERATIONS))
+
+
+def shortened(value: object) -> str:
+    """An example as JSON."""
+    made = msgspec.json.decode(msgspec.json.Encoder(decimal_format="string").encode(value))
+    return f"```json\n{json.dumps(made, indent=2, ensure_ascii=False)}\n```\n"
+
+
+def one_operation(operation: Operation) -> str:
+    """What a caller sends, gets, may be refused with, and may do next."""
+    text = f"\n### {operation.name}\n\n`{operation.method.upper()} {operation.path}`: "
+    text += f"{operation.summary}. Needs: {needs_of(operation)}.\n"
+    if operation.queries:
+        rows = (
+            (f"`{one.name}`", shape(one.schema), one.summary, "yes" if one.required else "no")
+            for one in operation.queries
+        )
+        text += "\n" + table(("parameter", "type", "meaning", "must be there"), rows)
+    for what, given in (("Request", REQUESTS), ("Answer", ANSWERS)):
+        shown = given.get(operation.name, {})
+        for label, value in shown.items():
+            named = f" ({label})" if len(shown) > 1 else ""
+            text += f"\n{what}{named}:\n\n{shortened(value)}"
+    refusals = (
+        (str(status), ", ".join(f"`{row.code}`" for row in rows))
+        for status, rows in codes_by_status(operation).items()
+    )
+    text += "\n" + table(("status", "problems"), refusals)
+    if operation.links:
+        following = ", ".join(
+            f"[{one}](#{one.lower()})"
+            for one in dict.fromkeys(link.operation for link in operation.links)
+        )
+        text += f"\nWhat may follow: {following}.\n"
+    return text
+
+
+def api() -> str:
+    """Operations and wire models."""
     text = MADE + "# API of the signing service\n\n"
     text += "Bodies are JSON; times are UTC; hashes and DER are standard base64 with padding.\n"
     text += "Unknown fields in requests are refused. Errors are problem details (RFC 9457); their\n"
-    text += "codes are in [problems](problems.md).\n\n## Operations\n\n"
-    text += table(("operation", "what it does", "needs", "body"), (row(op) for op in OPERATIONS))
+    text += "codes are in [problems](problems.md). Examples have made-up ids and shortened DER.\n"
+    text += f"\n## Operations\n\n{overview()}"
+    text += "".join(one_operation(operation) for operation in OPERATIONS)
+    return text + "\n## Bodies\n" + bodies(schemas(OPERATIONS, "#/{name}"), "###")
+
+
+def bodies(components: Mapping[str, Mapping[str, Any]], heading: str = "##") -> str:
+    """Every wire model, a table of its fields."""
+    text = ""
     for name, schema in sorted(components.items()):
-        text += f"\n## {name}\n\n{schema.get('description', '')}\n\n"
+        if name.lower() in OPERATION_HEADINGS:
+            text += f'\n<a id="{place(name)}"></a>\n'
+        text += f"\n{heading} {name}\n\n{schema.get('description', '')}\n\n"
         required = schema.get("required", [])
         properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
         text += table(
@@ -86,6 +162,48 @@ def api() -> str:
             ),
         )
     return text
+
+
+def gateway_api() -> str:
+    """Operations and wire models of the gateway."""
+
+    def links(ends: tuple[type[msgspec.Struct] | str, ...]) -> str:
+        return ", ".join(
+            f"[{one.__name__}](#{one.__name__.lower()})" if isinstance(one, type) else f"`{one}`"
+            for one in ends
+        )
+
+    def row(operation: gateway_openapi.Operation) -> tuple[str, ...]:
+        needs = [
+            *(["key"] if operation.authenticated else []),
+            *operation.required_headers,
+            *(f"{name} if wanted" for name in operation.headers),
+        ]
+        kinds = (gateway_openapi.each(one) for one in operation.answers.values())
+        answers = links(tuple(itertools.chain.from_iterable(kinds)))
+        return (
+            f"`{operation.method.upper()} {operation.path}`",
+            operation.summary,
+            ", ".join(needs) or "nothing",
+            f"{links(operation.takes)} → {answers}" if operation.takes else answers,
+        )
+
+    _, components = msgspec.json.schema_components(
+        gateway_openapi.models(), ref_template="#/{name}"
+    )
+    text = MADE + "# API of the gateway\n\n"
+    text += "Documents are PDF; other bodies are JSON; times are UTC; digests are SHA-256 in\n"
+    text += (
+        "hexadecimal. A document comes as the body, with its options in the query, or as the part\n"
+    )
+    text += (
+        "`document` of a multipart body, with [DocumentOptions](#documentoptions) as JSON in the\n"
+    )
+    text += "part `options`. Errors are problem details (RFC 9457); their codes are in\n"
+    text += "[problems](problems.md).\n\n## Operations\n\n"
+    rows = (row(operation) for operation in gateway_openapi.OPERATIONS)
+    text += table(("operation", "what it does", "needs", "body"), rows)
+    return text + bodies(components)
 
 
 def problems() -> str:
@@ -110,22 +228,36 @@ def default(made: object, value: object) -> str:
     return f"`{value}`"
 
 
-def settings() -> str:
-    """Every setting of the service."""
-    rows = (
-        (
+def rows_of(model: type[Settings | GatewaySettings], prefix: str) -> Iterator[tuple[str, ...]]:
+    """A row for each setting."""
+    for name, field in model.model_fields.items():
+        yield (
             f"`{name}`",
-            f"`{PREFIX}{name.upper()}`",
+            f"`{prefix}{name.upper()}`",
             default(field.default_factory, field.default),
             field.description or "",
         )
-        for name, field in Settings.model_fields.items()
-    )
-    heads = ("in the TOML file", "variable", "default", "meaning")
+
+
+SETTINGS = ("in the TOML file", "variable", "default", "meaning")
+
+
+def settings() -> str:
+    """Every setting of the service."""
     return (
         f"{MADE}# Settings of the signing service\n\nVariables come before the TOML file that "
         f"`{PREFIX}CONFIG` names. `hashseal-server check-config`\nshows what is in force.\n\n"
-        f"{table(heads, rows)}"
+        f"{table(SETTINGS, rows_of(Settings, PREFIX))}"
+    )
+
+
+def gateway_settings() -> str:
+    """Every setting of the gateway."""
+    return (
+        f"{MADE}# Settings of the gateway\n\nVariables come before the TOML file that "
+        f"`{GATEWAY_PREFIX}CONFIG` names, or `gateway.toml` in the\ndata folder. "
+        f"`hashseal-gateway check-config` shows what is in force.\n\n"
+        f"{table(SETTINGS, rows_of(GatewaySettings, GATEWAY_PREFIX))}"
     )
 
 
@@ -139,9 +271,13 @@ def commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def command_line() -> str:
-    """Both commands."""
+    """All commands."""
     text = MADE + "# Command line\n"
-    for name, app in (("hashseal", hashseal.cli.app), ("hashseal-server", hashseal_server.cli.app)):
+    for name, app in (
+        ("hashseal", hashseal.cli.app),
+        ("hashseal-server", hashseal_server.cli.app),
+        ("hashseal-gateway", hashseal_gateway.cli.app),
+    ):
         for full, command in commands(name, typer.main.get_command(app)):
             text += f"\n## {full}\n\n{first_line(command.help)}\n\n"
             rows = [
@@ -165,6 +301,8 @@ def main() -> int:
         "problems.md": problems(),
         "settings.md": settings(),
         "command-line.md": command_line(),
+        "gateway-api.md": gateway_api(),
+        "gateway-settings.md": gateway_settings(),
     }
     stale = [
         name

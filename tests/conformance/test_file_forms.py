@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle, permutations
 from pathlib import Path
 
 import generated_pdfs
 import judgement
 import pytest
+from forms import ALL_FORMS, FILES_FOR_TOKEN, IN_TOKEN, KEYS_IN_TOKEN
+
+PAIRS = tuple(permutations(KEYS_IN_TOKEN, 2))
+IN_TOKENS = (
+    [*zip(cycle(FILES_FOR_TOKEN), PAIRS, strict=False)]
+    if ALL_FORMS
+    else [("hybrid", ("P-256", "RSA-3072")), ("table", ("RSA-3072-PSS", "P-256"))]
+)
+"""Files with the keys of the first and of the second signer."""
 
 
 @pytest.mark.tools
-@pytest.mark.parametrize("file", ["table", "xref-stream", "hybrid", "encrypted-aes256"])
+@pytest.mark.parametrize(
+    ("store", "file", "keys"),
+    [
+        *(("software", file, ("P-256", "RSA-3072")) for file in FILES_FOR_TOKEN),
+        *(pytest.param("token", file, keys, marks=IN_TOKEN) for file, keys in IN_TOKENS),
+    ],
+)
 def test_a_second_signer_leaves_both_valid(
-    signing, sources: Mapping[str, Path], file: str, tmp_path: Path
+    signing,
+    store: str,
+    sources: Mapping[str, Path],
+    file: str,
+    keys: tuple[str, str],
+    tmp_path: Path,
 ) -> None:
-    first = signing.sign(sources[file], tmp_path / "first.pdf", level="B-LT", key="P-256")
-    second = signing.sign(first, tmp_path / "second.pdf", level="B-LT", key="RSA-3072")
+    first = signing.sign(sources[file], tmp_path / "first.pdf", level="B-LT", key=keys[0])
+    second = signing.sign(first, tmp_path / "second.pdf", level="B-LT", key=keys[1])
     document = second.read_bytes()
     assert document.startswith(first.read_bytes())
     found = judgement.signatures(document)

@@ -51,10 +51,13 @@ def test_all_judges_accept(
     assert (token is None) == (level == "B-B")
     if token is not None:
         assert judgement.openssl_ts(token, value, signing.anchor_pem, tmp_path)
+        assert judgement.rfc3161(token, value, signing.anchor_der)
+        assert not judgement.rfc3161(token, value + b"x", signing.anchor_der)
     for stamp in stamps:
         assert judgement.openssl_ts(
             stamp.signed_data_der, stamp.signed_bytes, signing.anchor_pem, tmp_path
         )
+        assert judgement.rfc3161(stamp.signed_data_der, stamp.signed_bytes, signing.anchor_der)
 
     assert all(judgement.pdfsig(path))
     assert len(judgement.pdfsig(path)) == len(ours)

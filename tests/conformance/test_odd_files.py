@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import generated_pdfs
 import judgement
 import odd_pdfs
 import pytest
+from forms import ALL_FORMS, IN_TOKEN, in_token
 
-pytestmark = [pytest.mark.tools, pytest.mark.xdist_group("odd-files")]
+pytestmark = pytest.mark.tools
 NAMES = (*odd_pdfs.ODD, "aes-256-r5")
+SHORT = ("predictor-4", "annots-no-array", "aes-256-r5")
+"""For keys in tokens, one of each kind of key: they differ in how they are read and written."""
+ROWS = (
+    *(
+        pytest.param("software", name, "P-256", marks=pytest.mark.xdist_group("odd-files"))
+        for name in NAMES
+    ),
+    *(
+        pytest.param("token", name, key, marks=IN_TOKEN)
+        for name, key in in_token(NAMES if ALL_FORMS else SHORT)
+    ),
+)
+OddSigned = Callable[[str, str], Mapping[str, Path]]
 PYHANKO_CANNOT_READ = {
     *("junk-before", "lzw", "table-from-one", "aes-256-r5"),
     *(f"predictor-{kind}" for kind in (0, 1, 3, 4)),
@@ -34,18 +49,25 @@ def odd_sources(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
 @pytest.fixture(scope="module")
 def odd_signed(
-    signing, odd_sources: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Mapping[str, Path]:
-    """All of them, signed by one call of the command."""
-    target = tmp_path_factory.mktemp("odd-signed")
-    outcome = signing.run(
-        *("sign", *odd_sources.values(), "-o", target, "--seal", signing.seals["P-256"]),
-        *("--sandbox", "--json"),
-    )
-    made = {name: next(target.glob(f"{name}.*"), None) for name in NAMES}
-    missing = [name for name, path in made.items() if path is None]
-    assert (outcome.returncode, missing) == (0, []), outcome.stdout + outcome.stderr
-    return {name: path for name, path in made.items() if path is not None}
+    services, odd_sources: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> OddSigned:
+    """All that are wanted with a key in a place, signed by one call of the command; made once."""
+
+    @cache
+    def signed(store: str, key: str) -> Mapping[str, Path]:
+        signing = services(store)
+        names = [row.values[1] for row in ROWS if row.values[::2] == (store, key)]
+        target = tmp_path_factory.mktemp(f"odd-signed-{store}-{key}")
+        outcome = signing.run(
+            *("sign", *(odd_sources[name] for name in names), "-o", target),
+            *("--seal", signing.seals[key], *signing.access, "--json"),
+        )
+        made = {name: next(target.glob(f"{name}.*"), None) for name in names}
+        missing = [name for name, path in made.items() if path is None]
+        assert (outcome.returncode, missing) == (0, []), outcome.stdout + outcome.stderr
+        return {name: path for name, path in made.items() if path is not None}
+
+    return signed
 
 
 def picture(path: Path, folder: Path) -> bytes:
@@ -59,11 +81,11 @@ def picture(path: Path, folder: Path) -> bytes:
     return (folder / "page.png").read_bytes()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("store", "name", "key"), ROWS)
 def test_odd_files_are_signed_validly(
-    signing, odd_sources, odd_signed, name: str, tmp_path: Path
+    signing, odd_sources, odd_signed: OddSigned, store: str, name: str, key: str, tmp_path: Path
 ) -> None:
-    before, after = odd_sources[name], odd_signed[name]
+    before, after = odd_sources[name], odd_signed(store, key)[name]
     document = after.read_bytes()
     assert document.startswith(before.read_bytes())
     assert judgement.pdfsig(after) == [True]

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import leaking
 import pytest
 import uvicorn
 
-from hashseal_server.main import sandbox as open_sandbox
+from hashseal_server.sandbox import sandbox as open_sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +80,5 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     yield opened[0]
     servers[0].should_exit = True
     thread.join(20)
+    left = leaking.Watch().leaks({"files": leaking.files(folder)})
+    assert not left, left

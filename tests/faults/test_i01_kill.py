@@ -1,119 +1,35 @@
 """I1 and I2: what was answered is there, byte for byte, and was charged once, whoever is killed.
 
-Clients sign through several replicas and repeat a call under its key until it is answered. All the
-while replicas and the whole database are killed or stopped at random, and replicas die at named
+Clients of the service's own API and of the CSC API sign through several replicas and repeat a call
+under its key until it is answered. All the while replicas and the whole database are killed or stopped at random, and replicas die at named
 points inside a call. `HASHSEAL_FAULT_KILLS` makes it long: `make faults`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import hashlib
 import os
 import random
 import signal
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx2
 import pytest
-from books import check_audit, check_books
+from books import check_audit, check_authorised, check_books, check_secrets
+from callers import ACCOUNTS, CLIENTS, Journal, changed, client, reachable, set_up
 from cluster import Cluster
+from csc_callers import SIGN_DOC, csc_client
 from fleet import Fleet
 
-from hashseal_core.algorithms import KeyAlgorithm
-from hashseal_core.errors import StorageUnavailable
 from hashseal_server.infra.crash import POINTS
 from hashseal_server.main import operator
-from hashseal_server.pki.model import LegalPerson
 from hashseal_server.settings import Settings
 
 KILLS = int(os.environ.get("HASHSEAL_FAULT_KILLS", "200"))
-REPLICAS, CLIENTS, ACCOUNTS = 4, 24, 3
-SUBJECT = LegalPerson("Test Seal", "Test Organisation", "NTRCH-1", "CH")
-PATIENCE = 6.0
-
-
-@dataclass(frozen=True)
-class Access:
-    """One account's way in."""
-
-    account: str
-    token: str
-    seal: str
-
-
-@dataclass
-class Journal:
-    """What clients saw: request and answer of each acknowledged call, by its key."""
-
-    answers: dict[str, tuple[Access, object, bytes]] = field(default_factory=dict)
-    given_up: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-
-
-async def set_up(settings: Settings) -> list[Access]:
-    """A founded service with accounts that do not run dry."""
-    async with operator(settings, migrate=settings.database_url is None) as opened:
-        await opened.initialise()
-        book = await opened.seals()
-        made = []
-        for number in range(ACCOUNTS):
-            account = await opened.accounts.create(f"Organisation {number}")
-            await opened.accounts.record_order(account.id, 1_000_000)
-            token = await opened.accounts.create_token(account.id)
-            seal = await book.create(
-                account.id, SUBJECT, kind="official", algorithm=KeyAlgorithm.P256
-            )
-            made.append(Access(account.id, token.text, seal.id))
-        await opened.audit.sequence()
-        return made
-
-
-async def client(
-    number: int, fleet: Fleet, access: Access, journal: Journal, over: asyncio.Event
-) -> None:
-    """Sign one call after the other until the end; some are given up after their first failure."""
-    choose = random.Random(f"client {number}")
-    turn = 0
-    limits = httpx2.Limits(max_keepalive_connections=0)
-    async with httpx2.AsyncClient(timeout=PATIENCE, limits=limits) as http:
-        while not over.is_set():
-            turn += 1
-            key = f"c{number}-{turn}"
-            size = choose.choice((1, 1, 1, 2, 5))
-            hashes = [hashlib.sha256(f"{key}/{n}".encode()).digest() for n in range(size)]
-            body = {
-                "seal_id": access.seal,
-                "level": choose.choice(("B-B", "B-T", "B-LT")),
-                "hashes": [base64.b64encode(one).decode() for one in hashes],
-            }
-            headers = {"authorization": f"Bearer {access.token}", "idempotency-key": key}
-            impatient = choose.random() < 0.1
-            for attempt in range(200):
-                url = fleet.url(choose.randrange(REPLICAS)) + "/v1/documents/sign"
-                try:
-                    answer = await http.post(url, json=body, headers=headers)
-                except httpx2.HTTPError as error:
-                    journal.failures[type(error).__name__] += 1
-                else:
-                    if answer.status_code == 200:
-                        journal.answers[key] = access, body, answer.content
-                        break
-                    assert answer.status_code == 503, answer.text
-                    journal.failures[answer.json()["code"]] += 1
-                if impatient:
-                    journal.given_up += 1
-                    break
-                await asyncio.sleep(0.05 + 0.05 * min(attempt, 10))
-            else:
-                raise AssertionError(f"{key} was never answered")
-            if choose.random() < 0.05:
-                await asyncio.sleep(choose.random() / 20)
+SECONDS = 600 + 3 * KILLS
+REPLICAS = 4
+CSC_CLIENTS = CLIENTS // 4
 
 
 async def reaper(
@@ -166,53 +82,19 @@ async def reaper(
     return done
 
 
-async def changed(fleet: Fleet, journal: Journal) -> list[str]:
-    """Keys whose request, sent again, is not answered with the same octets."""
-    found: list[str] = []
-    waiting = list(journal.answers.items())
-    async with httpx2.AsyncClient(timeout=PATIENCE) as http:
-
-        async def ask() -> None:
-            while waiting:
-                key, (access, body, octets) = waiting.pop()
-                url = fleet.url(len(waiting) % REPLICAS) + "/v1/documents/sign"
-                headers = {"authorization": f"Bearer {access.token}", "idempotency-key": key}
-                content = None
-                for _ in range(200):  # the last that was killed may still be starting
-                    try:
-                        answer = await http.post(url, json=body, headers=headers)
-                    except httpx2.HTTPError:
-                        await asyncio.sleep(0.1)
-                        continue
-                    content = answer.content
-                    if answer.status_code != 503:
-                        break
-                    await asyncio.sleep(0.1)
-                if content != octets:
-                    found.append(key)
-
-        await asyncio.gather(*(ask() for _ in range(CLIENTS)))
-    return found
-
-
-async def reachable(settings: Settings) -> None:
-    """Until the database takes connections: it may still be cleaning up behind the killed."""
-    for _ in range(60):
-        with contextlib.suppress(StorageUnavailable):
-            async with operator(settings, migrate=False):
-                return
-        await asyncio.sleep(0.5)
-    raise AssertionError("the database did not come back")
-
-
 async def run(settings: Settings, cluster: Cluster | None, kills: int) -> None:
     access = await set_up(settings)
-    fleet = Fleet(settings.data_dir, settings.database_url, REPLICAS)
+    logs = settings.data_dir.parent / "logs"
+    fleet = Fleet(settings.data_dir, settings.database_url, REPLICAS, logs=logs)
     fleet.start()
     journal, over = Journal(), asyncio.Event()
     try:
         clients = [
-            asyncio.create_task(client(n, fleet, access[n % ACCOUNTS], journal, over))
+            asyncio.create_task(
+                (csc_client if n < CSC_CLIENTS else client)(
+                    n, fleet, access[n % ACCOUNTS], journal, over
+                )
+            )
             for n in range(CLIENTS)
         ]
         done = await reaper(fleet, cluster, kills, journal)
@@ -221,36 +103,30 @@ async def run(settings: Settings, cluster: Cluster | None, kills: int) -> None:
                 fleet.spawn(index)
         over.set()
         await asyncio.gather(*clients)
-        assert await changed(fleet, journal) == []
+        assert await changed(fleet, journal.answers) == []
+        assert await changed(fleet, journal.csc, SIGN_DOC) == []
+        figures = await fleet.figures()
     finally:
         fleet.stop()
     await reachable(settings)
     async with operator(settings, migrate=False) as opened:
         calls = await check_books(opened.database)
         await check_audit(opened.audit, calls)
-    assert len(journal.answers) <= calls <= len(journal.answers) + journal.given_up
+        await check_secrets(opened, journal.watch, fleet.said(), figures)
+        signed = await check_authorised(opened.database)
+    answered = len(journal.answers) + len(journal.csc) + journal.unkeyed
+    assert answered <= calls <= answered + journal.given_up
+    assert len(journal.csc) > CSC_CLIENTS, "the CSC API was hardly used"
+    assert journal.watch.secrets, "no SAD was looked for"
     print(
-        f"\n{dict(done)}; {len(journal.answers)} calls answered, {journal.given_up} given up, "
+        f"\n{dict(done)}; {answered} calls answered, {len(journal.csc) + journal.unkeyed} of them by "
+        f"the CSC API with {signed} hashes, {journal.given_up} given up, "
         f"{calls} charged; {sum(journal.failures.values())} failures seen by clients: "
         f"{dict(journal.failures)}"
     )
 
 
-@pytest.fixture
-def database(request: pytest.FixtureRequest) -> Callable[[], Cluster]:
-    """A cluster of its own that writes durably, since it will be killed."""
-
-    def make() -> Cluster:
-        made = Cluster(fsync="on", max_connections="400")
-        request.addfinalizer(made.stop)
-        made.start()
-        made.prepare()
-        return made
-
-    return make
-
-
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(SECONDS)
 def test_kills_on_postgresql(database: Callable[[], Cluster], tmp_path: Path) -> None:
     cluster = database()
     url = cluster.database("faults", "prepared")
@@ -263,7 +139,7 @@ def test_kills_on_postgresql(database: Callable[[], Cluster], tmp_path: Path) ->
     asyncio.run(run(settings, cluster, KILLS))
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(SECONDS)
 def test_kills_on_sqlite(tmp_path: Path) -> None:
     settings = Settings(
         data_dir=tmp_path / "service",

@@ -67,6 +67,40 @@ def pdfa(part: int) -> Objects:
     }
 
 
+def pdfua(*, kids: bool = False) -> Objects:
+    """Two tagged pages that veraPDF calls PDF/UA-1; `kids` says how its parent tree is built."""
+    metadata = (
+        XMP.replace(
+            'xmlns:pdfaid="http://www.aiim.org/pdfa/ns/id/">',
+            'xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/"'
+            ' xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title><rdf:Alt>'
+            '<rdf:li xml:lang="x-default">Test</rdf:li></rdf:Alt></dc:title>',
+        )
+        .replace("<pdfaid:part>2</pdfaid:part>", "<pdfuaid:part>1</pdfuaid:part>")
+        .replace("<pdfaid:conformance>B</pdfaid:conformance>", "")
+    )
+    page = (
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 420 595] /Contents 4 0 R"
+        b" /Resources << >> /Tabs /S >>"
+    )
+    return {
+        1: b"<< /Type /Catalog /Pages 2 0 R /Metadata 7 0 R /Lang (en)"
+        b" /MarkInfo << /Marked true >> /ViewerPreferences << /DisplayDocTitle true >>"
+        b" /StructTreeRoot 8 0 R >>",
+        2: b"<< /Type /Pages /Kids [3 0 R 12 0 R] /Count 2 >>",
+        3: page,
+        4: stream("", b"/Artifact BMC EMC"),
+        5: b"null",
+        6: b"<< >>",
+        7: stream("/Type /Metadata /Subtype /XML", metadata.encode()),
+        8: b"<< /Type /StructTreeRoot /K 9 0 R /ParentTree 10 0 R >>",
+        9: b"<< /Type /StructElem /S /Document /P 8 0 R >>",
+        10: b"<< /Kids [11 0 R] >>" if kids else b"<< /Nums [] >>",
+        11: b"<< /Limits [0 4] /Nums [0 null 4 null] >>",
+        12: page,
+    }
+
+
 def certified(permission: int) -> bytes:
     """A file whose author's signature (a stand-in) allows only what `permission` says (12.8.2.2)."""
     objects = one_page()

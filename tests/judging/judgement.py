@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pikepdf
-from asn1crypto import cms, ocsp, pem, x509
+import rfc3161_client
+from asn1crypto import cms, ocsp, pem, tsp, x509
+from cryptography.x509 import load_der_x509_certificate
 from pyhanko.keys import load_certs_from_pemder_data
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature, validate_pdf_timestamp
@@ -100,19 +104,28 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def openssl_cms(found: Found, anchor_pem: Path, folder: Path) -> bool:
+def at_time(at: datetime | None) -> tuple[str, ...]:
+    """OpenSSL's option for the time to judge by."""
+    return () if at is None else ("-attime", str(int(at.timestamp())))
+
+
+def openssl_cms(
+    found: Found, anchor_pem: Path, folder: Path, *, at: datetime | None = None
+) -> bool:
     """`openssl cms -verify` over the bytes of the ByteRange."""
     (folder / "signature.der").write_bytes(found.signed_data_der)
     (folder / "signed.bin").write_bytes(found.signed_bytes)
     outcome = run(
         *("openssl", "cms", "-verify", "-binary", "-inform", "DER", "-purpose", "any"),
         *("-in", folder / "signature.der", "-content", folder / "signed.bin"),
-        *("-CAfile", anchor_pem, "-out", folder / "out.bin"),
+        *("-CAfile", anchor_pem, "-out", folder / "out.bin", *at_time(at)),
     )
     return outcome.returncode == 0
 
 
-def openssl_ts(token_der: bytes, over: bytes, anchor_pem: Path, folder: Path) -> bool:
+def openssl_ts(
+    token_der: bytes, over: bytes, anchor_pem: Path, folder: Path, *, at: datetime | None = None
+) -> bool:
     """`openssl ts -verify` of a token over these bytes, with what the token carries."""
     (folder / "token.der").write_bytes(token_der)
     (folder / "over.bin").write_bytes(over)
@@ -122,9 +135,28 @@ def openssl_ts(token_der: bytes, over: bytes, anchor_pem: Path, folder: Path) ->
     outcome = run(
         *("openssl", "ts", "-verify", "-token_in", "-in", folder / "token.der"),
         *("-data", folder / "over.bin", "-CAfile", anchor_pem),
-        *("-untrusted", folder / "token-chain.pem"),
+        *("-untrusted", folder / "token-chain.pem", *at_time(at)),
     )
     return outcome.returncode == 0 and "Verification: OK" in outcome.stdout
+
+
+def rfc3161(token_der: bytes, over: bytes, anchor_der: bytes) -> bool:
+    """rfc3161-client's verdict on a token over these bytes, with the root as its only anchor."""
+    granted = tsp.TimeStampResp(
+        {"status": {"status": "granted"}, "time_stamp_token": cms.ContentInfo.load(token_der)}
+    )
+    response = rfc3161_client.decode_timestamp_response(granted.dump())
+    assert response.time_stamp_token() == token_der
+    root = load_der_x509_certificate(anchor_der)
+    verifier = rfc3161_client.VerifierBuilder().add_root_certificate(root).build()
+    imprint = tsp.TSTInfo.load(
+        cms.ContentInfo.load(token_der)["content"]["encap_content_info"]["content"].contents
+    )["message_imprint"]
+    algorithm = imprint["hash_algorithm"]["algorithm"].native
+    try:
+        return bool(verifier.verify(response, hashlib.new(algorithm, over).digest()))
+    except rfc3161_client.VerificationError:
+        return False
 
 
 def write_pem(der: bytes, path: Path) -> Path:
@@ -183,8 +215,18 @@ def qpdf(path: Path) -> int:
     return {0: 0, 3: 1}.get(run("qpdf", "--check", path).returncode, 2)
 
 
-def pyhanko(document: bytes, anchor_der: bytes, material: Material) -> list[bool]:
-    """pyHanko's verdict on each signature: revocation required, nothing fetched."""
+def pyhanko(
+    document: bytes,
+    anchor_der: bytes,
+    material: Material,
+    *,
+    at: datetime | None = None,
+) -> list[bool]:
+    """pyHanko's verdict on each signature, then on each document timestamp.
+
+    Revocation must be shown, nothing is fetched.
+    `at` is the time to judge by; None is the present.
+    """
     reader = PdfFileReader(io.BytesIO(document), strict=False)
     if reader.encrypted:
         reader.decrypt("")
@@ -197,6 +239,7 @@ def pyhanko(document: bytes, anchor_der: bytes, material: Material) -> list[bool
             crls=list(material.crls),
             allow_fetching=False,
             revocation_mode="require",
+            moment=at,
         )
 
     verdicts = []

@@ -18,7 +18,10 @@ PIN, OFFICER_PIN = "147 258-369", "officer-0815"
 
 @dataclass
 class Tokens:
-    """A folder with one token for each label; `settings` are those of signers over them."""
+    """A folder with one token for each label; `settings` are those of signers over them.
+
+    `pins` are by label; of the others it is the same.
+    """
 
     folder: Path
     labels: tuple[str, ...] = ("seal", "ca")
@@ -27,6 +30,7 @@ class Tokens:
             "seal": "seal", "tsu": "seal", "ca": "ca", "ocsp": "ca", "audit": "ca"
         }
     )  # fmt: skip
+    pins: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         (self.folder / "tokens").mkdir(parents=True)
@@ -38,14 +42,18 @@ class Tokens:
         for label in self.labels:
             self.run(
                 "softhsm2-util", "--init-token", "--free", "--label", label,
-                "--so-pin", OFFICER_PIN, "--pin", PIN,
+                "--so-pin", OFFICER_PIN, "--pin", self.pin(label),
             )  # fmt: skip
+            self.secret(f"pin-{label}", self.pin(label).encode() + b"\n")
         for name, content in (("pin", PIN), ("officer-pin", OFFICER_PIN)):
             self.secret(name, content.encode() + b"\n")
         self.authorisation_key = secrets.token_bytes(32).replace(b"\n", b"x").replace(b"\r", b"x")
         self.secret("authorisation-key", self.authorisation_key)
         self.signers = self.folder / "signers"
         self.begun: list[subprocess.Popen[bytes]] = []
+
+    def pin(self, label: str) -> str:
+        return self.pins.get(label, PIN)
 
     def secret(self, name: str, content: bytes) -> Path:
         path = self.folder / name
@@ -56,14 +64,19 @@ class Tokens:
     @property
     def environment(self) -> dict[str, str]:
         """Variables of a signer process."""
-        pins = {purpose: str(self.folder / "pin") for purpose in self.purposes}
+        return self.serving(*self.purposes)
+
+    def serving(self, *purposes: str) -> dict[str, str]:
+        """Those of a signer that serves these purposes alone, and has no other PINs."""
+        tokens = {purpose: self.purposes[purpose] for purpose in purposes}
+        pins = {purpose: str(self.folder / f"pin-{label}") for purpose, label in tokens.items()}
         return {
             **os.environ,
             "SOFTHSM2_CONF": str(self.configuration),
             "HASHSEAL_DATA_DIR": str(self.folder / "data"),
             "HASHSEAL_KEYSTORE": "pkcs11",
             "HASHSEAL_PKCS11_MODULE": str(MODULE),
-            "HASHSEAL_PKCS11_TOKENS": _json(self.purposes),
+            "HASHSEAL_PKCS11_TOKENS": _json(tokens),
             "HASHSEAL_PKCS11_PIN_FILES": _json(pins),
             "HASHSEAL_SIGNER_FOLDER": str(self.signers),
             "HASHSEAL_AUTHORISATION_KEY_FILE": str(self.folder / "authorisation-key"),
@@ -80,7 +93,15 @@ class Tokens:
 
     def tool(self, *words: str, label: str = "seal") -> subprocess.CompletedProcess[str]:
         """`pkcs11-tool`, logged in with the right PIN."""
-        login = ("--module", str(MODULE), "--token-label", label, "--login", "--pin", PIN)
+        login = (
+            "--module",
+            str(MODULE),
+            "--token-label",
+            label,
+            "--login",
+            "--pin",
+            self.pin(label),
+        )
         return self.run("pkcs11-tool", *login, *words, check=False)
 
     def start(self, count: int = 1, **changes: str) -> list[subprocess.Popen[bytes]]:

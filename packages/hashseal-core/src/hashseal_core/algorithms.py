@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from hashseal_core.errors import DegenerateHash, HashLength, UnsupportedAlgorithm, WeakAlgorithm
 
@@ -59,7 +61,7 @@ class KeyAlgorithm(StrEnum):
 
 
 class SignatureScheme(StrEnum):
-    """How a key signs. PSS uses MGF1 with the same digest and a salt as long as the digest."""
+    """How a key signs. PSS uses MGF1 with the same digest."""
 
     ECDSA = "ECDSA"
     RSA_PKCS1 = "RSA-PKCS1"
@@ -68,12 +70,40 @@ class SignatureScheme(StrEnum):
     __hash__ = str.__hash__
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureAlgorithm:
-    """Scheme and digest together. In a SignerInfo the digest is also that of the document."""
+class SignatureAlgorithm(Struct, frozen=True):
+    """Scheme and digest together. In a SignerInfo the digest is also that of the document.
+
+    Attributes:
+        salt: octets of the salt of RSA-PSS, when they are not as many as the digest's; otherwise
+            None, also where the digest's length was given, so that equal algorithms are equal.
+
+    Raises:
+        UnsupportedAlgorithm: another scheme with a salt, or a negative length.
+    """
 
     scheme: SignatureScheme
     digest: DigestAlgorithm
+    salt: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.salt is None:
+            return
+        if self.scheme is not SignatureScheme.RSA_PSS:
+            raise UnsupportedAlgorithm("only RSA-PSS has a salt")
+        if self.salt < 0:
+            raise UnsupportedAlgorithm("the length of a salt is not negative")
+        if self.salt == self.digest.size:
+            force_setattr(self, "salt", None)
+
+    @property
+    def salt_length(self) -> int:
+        """Octets of the salt, with RSA-PSS (RFC 8017, 9.1)."""
+        return self.digest.size if self.salt is None else self.salt
+
+
+def longest_salt(key_bits: int, digest: DigestAlgorithm) -> int:
+    """Octets of the longest salt that fits into a key's encoded message (RFC 8017, 9.1.1)."""
+    return (key_bits - 1 + 7) // 8 - digest.size - 2
 
 
 class Level(StrEnum):
@@ -120,8 +150,7 @@ def digest_algorithm(name: str) -> DigestAlgorithm:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Struct, frozen=True):
     """The hash value of a prepared document, checked when made.
 
     Raises:
@@ -142,3 +171,19 @@ class Digest:
             raise DegenerateHash("this is the digest of the empty string", field="hashes")
         if not any(self.value):
             raise DegenerateHash("the digest is all zero", field="hashes")
+
+
+def imprint(algorithm: DigestAlgorithm, value: bytes) -> Digest:
+    """The hash value that a timestamp is over (RFC 3161, 2.4.1), checked for its length alone.
+
+    What is stamped is not ours to judge: clients stamp the digest of nothing to learn how long a
+    token is. Of a document such a value is never signed.
+
+    Raises:
+        HashLength: the value is not as long as the algorithm's output.
+    """
+    if len(value) != algorithm.size:
+        return Digest(algorithm, value)  # which says so
+    made = Digest(algorithm, b"\x01" * algorithm.size)
+    force_setattr(made, "value", value)
+    return made

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from hashseal_core.certificates import UNREADABLE, issued_by
 from hashseal_core.errors import EvidenceInvalid
 
 MAX_CHAIN = 8
@@ -93,15 +94,18 @@ def assess(leaves: Sequence[bytes], material: ValidationMaterial, *, at: datetim
         EvidenceInvalid: an element of the material or a leaf is not what it should be.
     """
     walk = _Walk(material, at)
-    for leaf in leaves:
-        walk.follow(_certificate(leaf))
+    try:
+        for leaf in leaves:
+            walk.follow(_certificate(leaf))
+    except UNREADABLE as error:  # some parts are read when they are looked at
+        raise EvidenceInvalid("a certificate, response or list cannot be read") from error
     return Assessment(tuple(walk.missing), min(walk.until, default=None))
 
 
 def _certificate(der: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise EvidenceInvalid("a certificate cannot be parsed") from error
 
 
@@ -111,22 +115,12 @@ def _load(
     try:
         responses = [ocsp.load_der_ocsp_response(der) for der in material.ocsp_responses]
         lists = [x509.load_der_x509_crl(der) for der in material.crls]
-    except ValueError as error:
+    except UNREADABLE as error:
         raise EvidenceInvalid("an OCSP response or CRL cannot be parsed") from error
     good = ocsp.OCSPResponseStatus.SUCCESSFUL
     if any(response.response_status is not good for response in responses):
         raise EvidenceInvalid("an OCSP response is an error message")
     return responses, lists
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    if certificate.issuer != issuer.subject:
-        return False
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 class _Walk:
@@ -145,10 +139,10 @@ class _Walk:
         current = leaf
         for _ in range(MAX_CHAIN):
             key = current.tbs_certificate_bytes
-            if key in self._seen or _issued(current, current):
+            if key in self._seen or issued_by(current, current):
                 return
             self._seen.add(key)
-            issuer = next((c for c in self._certificates if _issued(current, c)), None)
+            issuer = next((c for c in self._certificates if issued_by(current, c)), None)
             if issuer is None:
                 self._lack(current, "issuer", "the issuer's certificate is missing")
                 return
@@ -161,7 +155,7 @@ class _Walk:
         self.missing.append(Missing(subject, kind, f"{what}: {subject}"))
 
     def _revocation(self, certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-        if _has_nocheck(certificate):
+        if has_nocheck(certificate):
             return
         stale = False
         for response in self._responses:
@@ -212,7 +206,7 @@ class _Walk:
         self, response: ocsp.OCSPResponse, certificate: x509.Certificate, issuer: x509.Certificate
     ) -> str:
         for single in response.responses:
-            if not _is_about(single, certificate, issuer):
+            if not is_about(single, certificate, issuer):
                 continue
             responder = self._responder(response, issuer)
             if responder is None:
@@ -231,24 +225,28 @@ class _Walk:
         self, response: ocsp.OCSPResponse, issuer: x509.Certificate
     ) -> x509.Certificate | None:
         """The issuer itself or a certificate it issued for OCSP signing, if its key signed."""
-        delegated = [c for c in (*response.certificates, *self._certificates) if _issued(c, issuer)]
+        delegated = [
+            c for c in (*response.certificates, *self._certificates) if issued_by(c, issuer)
+        ]
         for candidate in (issuer, *delegated):
-            if candidate is not issuer and not _may_sign_ocsp(candidate):
+            if candidate is not issuer and not may_sign_ocsp(candidate):
                 continue
-            if _signed_by(response, candidate.public_key()):
+            if signed_by(response, candidate.public_key()):
                 return candidate
         return None
 
 
-def _has_nocheck(certificate: x509.Certificate) -> bool:
+def has_nocheck(certificate: x509.Certificate) -> bool:
+    """A responder of which nobody need ask whether it is revoked (RFC 6960, 4.2.2.2.1)."""
     try:
         certificate.extensions.get_extension_for_class(x509.OCSPNoCheck)
     except (x509.ExtensionNotFound, ValueError):
         return False
-    return _may_sign_ocsp(certificate)
+    return may_sign_ocsp(certificate)
 
 
-def _may_sign_ocsp(certificate: x509.Certificate) -> bool:
+def may_sign_ocsp(certificate: x509.Certificate) -> bool:
+    """The certificate has the purpose of a delegated responder (RFC 6960, 4.2.2.2)."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     except (x509.ExtensionNotFound, ValueError):
@@ -256,9 +254,10 @@ def _may_sign_ocsp(certificate: x509.Certificate) -> bool:
     return ExtendedKeyUsageOID.OCSP_SIGNING in usage.value
 
 
-def _is_about(
+def is_about(
     single: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate
 ) -> bool:
+    """The CertID of the response names this certificate of this issuer."""
     if single.serial_number != certificate.serial_number:
         return False
     try:
@@ -274,7 +273,8 @@ def _is_about(
     )
 
 
-def _signed_by(response: ocsp.OCSPResponse, key: PublicKeyTypes) -> bool:
+def signed_by(response: ocsp.OCSPResponse, key: PublicKeyTypes) -> bool:
+    """The response's signature verifies with the key: ECDSA, or RSA PKCS#1 v1.5."""
     digest = response.signature_hash_algorithm
     try:
         if digest is not None and isinstance(key, ec.EllipticCurvePublicKey):

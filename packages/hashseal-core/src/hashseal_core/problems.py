@@ -8,47 +8,11 @@ backwards: the caller catches the class that the server raised.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from hashseal_core import errors
-
-TYPE_PREFIX = "urn:hashseal:problem:"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """How one error code is shown to clients.
-
-    Attributes:
-        error: the class that is raised for it, on both sides.
-        status: HTTP status.
-        title: the same words each time.
-        action: what the caller should do.
-        csc: CSC error code.
-        tsp: PKIFailureInfo bit number.
-        ocsp: OCSPResponseStatus number.
-        retryable: the same request may succeed later.
-    """
-
-    error: type[errors.HashsealError]
-    status: int
-    title: str
-    action: str
-    csc: str = "invalid_request"
-    tsp: int = 2
-    ocsp: int = 1
-    retryable: bool = False
-
-    @property
-    def code(self) -> str:
-        """The stable code."""
-        return self.error.code
-
-    @property
-    def type(self) -> str:
-        """The problem type URI."""
-        return TYPE_PREFIX + self.error.code
-
+from hashseal_core import errors, protocol
+from hashseal_core.document_problems import DOCUMENTS
+from hashseal_core.gateway_problems import GATEWAY
+from hashseal_core.problem import Problem
 
 TABLE: tuple[Problem, ...] = (
     Problem(
@@ -68,6 +32,12 @@ TABLE: tuple[Problem, ...] = (
         "Remove the field; only the documented ones are taken.",
     ),
     Problem(errors.InvalidValue, 400, "Invalid value", "Correct the field named here."),
+    Problem(
+        errors.CharacterUndrawable,
+        422,
+        "Character cannot be drawn",
+        "Write the text otherwise, or name a font that has it in HASHSEAL_SEAL_FONTS.",
+    ),
     Problem(
         errors.BodyTooLarge,
         413,
@@ -131,6 +101,12 @@ TABLE: tuple[Problem, ...] = (
         "Idempotency key reused",
         "Use a new key for a new request; repeat a request with the very same body.",
     ),
+    Problem(
+        errors.MethodNotImplemented,
+        501,
+        "Method not implemented",
+        "Use one of the methods that the CSC method info lists.",
+    ),
     Problem(errors.Denied, 403, "Denied", "Ask the account's administrator.", csc="access_denied"),
     Problem(
         errors.TokenMissing,
@@ -145,6 +121,48 @@ TABLE: tuple[Problem, ...] = (
         "Token invalid",
         "Check the token; make a new one if it was revoked.",
         csc="invalid_token",
+    ),
+    Problem(
+        errors.ScopeMissing,
+        403,
+        "Scope missing",
+        "Use a token with the scope that the detail names.",
+        csc="access_denied",
+    ),
+    Problem(
+        errors.AddressNotAllowed,
+        403,
+        "Address not allowed",
+        "Call from an allowed network, or ask the account's administrator.",
+        csc="access_denied",
+    ),
+    Problem(
+        errors.ClientInvalid,
+        401,
+        "Client invalid",
+        "Check the client's id and secret, or whether it was revoked.",
+        csc="invalid_client",
+    ),
+    Problem(
+        errors.GrantUnsupported,
+        400,
+        "Grant type not supported",
+        "Use grant_type=client_credentials.",
+        csc="unsupported_grant_type",
+    ),
+    Problem(
+        errors.ScopeInvalid,
+        400,
+        "Scope invalid",
+        "Ask for scopes that the client has, or leave scope out.",
+        csc="invalid_scope",
+    ),
+    Problem(
+        errors.LimitReached,
+        409,
+        "Limit reached",
+        "Revoke what is not used any more.",
+        csc="access_denied",
     ),
     Problem(
         errors.EntitlementMissing,
@@ -175,11 +193,19 @@ TABLE: tuple[Problem, ...] = (
         csc="invalid_request",
     ),
     Problem(
+        errors.LevelUnavailable,
+        409,
+        "Level unavailable",
+        "Sign at one of the levels that GET /v1/seals shows for the seal.",
+    ),
+    Problem(
         errors.FollowUpUsed,
         409,
         "Document timestamp already taken",
         "Repeat with the first idempotency key, or sign again.",
     ),
+    Problem(errors.WebhookRefused, 409, "Webhook refused", "See the detail for what to do first."),
+    Problem(errors.SadRefused, 403, "SAD refused", "Authorise this very hash again."),
     Problem(errors.NotFound, 404, "Not found", "Check the address and the id."),
     Problem(errors.SealNotFound, 404, "Seal not found", "Use a SealID that GET /v1/seals lists."),
     Problem(
@@ -193,6 +219,12 @@ TABLE: tuple[Problem, ...] = (
         404,
         "Account not found",
         "Use an account id that `hashseal-server account list` shows.",
+    ),
+    Problem(
+        errors.EventsForgotten,
+        410,
+        "Events forgotten",
+        "Begin again without a cursor; look around.",
     ),
     Problem(
         errors.Unavailable,
@@ -275,6 +307,16 @@ TABLE: tuple[Problem, ...] = (
         retryable=True,
     ),
     Problem(
+        errors.OutboundFailed,
+        503,
+        "Configured address unavailable",
+        "Check the address and the network, then try again.",
+        csc="server_error",
+        tsp=25,
+        ocsp=3,
+        retryable=True,
+    ),
+    Problem(
         errors.Untrustworthy,
         502,
         "Untrustworthy bytes",
@@ -312,6 +354,13 @@ TABLE: tuple[Problem, ...] = (
         ocsp=2,
     ),
     Problem(
+        errors.CertificateRefused,
+        422,
+        "Certificate refused",
+        "Bring the certificate and the whole chain that the authority gave for this key.",
+    ),
+    Problem(errors.WebhookInvalid, 400, "Webhook not authentic", "Drop the message; act on none."),
+    Problem(
         errors.LintFailed,
         500,
         "Linter refused",
@@ -339,51 +388,8 @@ TABLE: tuple[Problem, ...] = (
         tsp=25,
         ocsp=2,
     ),
-    Problem(errors.PdfError, 422, "PDF cannot be signed", "See the detail."),
-    Problem(
-        errors.PdfMalformed,
-        422,
-        "PDF malformed",
-        "Open and save the file with the program that made it, then try again.",
-    ),
-    Problem(errors.PdfPasswordRequired, 422, "PDF password required", "Give the file's password."),
-    Problem(
-        errors.PdfEncryptionUnsupported,
-        422,
-        "PDF encryption unsupported",
-        "Save the file with AES encryption or none.",
-    ),
-    Problem(
-        errors.PdfCertified,
-        422,
-        "PDF certified against changes",
-        "Ask the one who certified it for a version that may be signed.",
-    ),
-    Problem(
-        errors.PdfUnsupported,
-        422,
-        "PDF unsupported",
-        "See the detail for the part that cannot be signed.",
-    ),
-    Problem(errors.PdfLimit, 422, "PDF exceeds a limit", "Make the file smaller or simpler."),
-    Problem(
-        errors.PdfFieldUnusable,
-        422,
-        "PDF field unusable",
-        "Name another field or leave the name out.",
-    ),
-    Problem(
-        errors.PdfNotPrepared,
-        422,
-        "Not the prepared PDF",
-        "Resume with the file that was prepared.",
-    ),
-    Problem(
-        errors.SignatureTooLarge,
-        422,
-        "Signature too large",
-        "Prepare again with the seal's published signature_size.",
-    ),
+    Problem(errors.AppearanceInvalid, 502, "Not a seal's picture", "Report it to the operator."),
+    *DOCUMENTS,
     Problem(
         errors.KeystoreRefused,
         500,
@@ -409,11 +415,21 @@ TABLE: tuple[Problem, ...] = (
         errors.ConfigurationInvalid,
         500,
         "Configuration invalid",
-        "Run `hashseal-server check-config` and correct what it lists.",
+        "Run the command `check-config` of this program and correct what it lists.",
         csc="server_error",
         tsp=25,
         ocsp=2,
     ),
+    Problem(
+        errors.OutboundRefused,
+        500,
+        "Address not permitted",
+        "Correct the address, or name its network in outbound_networks.",
+        csc="server_error",
+        tsp=25,
+        ocsp=2,
+    ),
+    *GATEWAY,
     Problem(
         errors.Internal,
         500,
@@ -431,6 +447,22 @@ _BY_CODE = {problem.code: problem for problem in TABLE}
 def problem_of(error: errors.HashsealError) -> Problem:
     """The table row of an error; that of `internal` for a class without a row."""
     return _BY_CODE.get(error.code, _BY_CODE[errors.Internal.code])
+
+
+def details_of(error: errors.HashsealError, request_id: str) -> protocol.ProblemDetails:
+    """What a client is shown of an error."""
+    row = problem_of(error)
+    return protocol.ProblemDetails(
+        type=row.type,
+        title=row.title,
+        status=row.status,
+        code=row.code,
+        detail=error.detail,
+        action=row.action,
+        request_id=request_id,
+        field=error.field,
+        retryable=row.retryable,
+    )
 
 
 def error_from(code: str, detail: str, *, field: str | None = None) -> errors.HashsealError:

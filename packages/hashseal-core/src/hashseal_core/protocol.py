@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,8 +17,20 @@ MAX_BODY = 256 * 1024
 MAX_HASHES = 1000
 MAX_TIMESTAMP_QUERY = 4096
 MAX_SERIALS = 64
+CURSOR_PATTERN = "^[0-7][0-9a-f]{15}$"
+"""A place in the signing log; clients send back what they were given."""
 
 SerialText = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,48}$")]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Scopes = Annotated[
+    tuple[Literal["sign", "read", "manage"], ...], msgspec.Meta(min_length=1, max_length=3)
+]
+Networks = Annotated[
+    tuple[Annotated[str, msgspec.Meta(min_length=2, max_length=49)], ...],
+    msgspec.Meta(max_length=32),
+]
+OverlapHours = Annotated[int, msgspec.Meta(ge=0, le=720)]
 HashBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -43,7 +55,7 @@ class Timestamp(Answer, frozen=True):
     """An RFC 3161 token with its decoded content; `serial` is decimal."""
 
     token: bytes
-    time: datetime
+    time: Instant
     serial: str
     policy: str
     accuracy_ms: int
@@ -64,7 +76,7 @@ class Validation(Answer, frozen=True):
     certificates: list[bytes]
     ocsp_responses: list[bytes]
     crls: list[bytes]
-    valid_until: datetime
+    valid_until: Instant
 
 
 class SealReference(Answer, frozen=True):
@@ -139,7 +151,7 @@ class Seal(Answer, frozen=True):
     subject: str
     algorithm: str
     signature_size: int
-    valid_until: datetime
+    valid_until: Instant
     certificates: list[bytes]
     levels: list[str]
     appearance_digest: str | None = None
@@ -169,11 +181,11 @@ class SignatureRecord(Answer, frozen=True):
     hash_algorithm: str
     hash: bytes
     level: str
-    signed_at: datetime
+    signed_at: Instant
     timestamp_serial: str | None = None
 
 
-class SignatureRecords(Answer, frozen=True):
+class SignatureRecords(Answer, frozen=True, omit_defaults=True):
     """`GET /v1/signatures`; `next` is the cursor for `after`, absent on the last page."""
 
     signatures: list[SignatureRecord]
@@ -199,7 +211,7 @@ class OrderRow(Answer, frozen=True):
     calls: int
     unit_price: Decimal
     amount: Decimal
-    recorded_at: datetime
+    recorded_at: Instant
 
 
 class Usage(Answer, frozen=True):
@@ -223,3 +235,116 @@ class ProblemDetails(Answer, frozen=True):
     request_id: str = ""
     field: str | None = None
     retryable: bool = False
+
+
+class CreateToken(Request, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/tokens`: a personal token; `holder` is the person or program it belongs to.
+
+    `scopes` are of `sign`, `read`, `manage`; `networks`, in CIDR notation, say from where it may be
+    used, none from everywhere; `expires_in_days` null is never.
+    """
+
+    label: Name
+    holder: Name | None = None
+    scopes: Scopes = ("sign", "read")
+    networks: Networks = ()
+    expires_in_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = 365
+
+
+class CreateClient(Request, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/clients`: an OAuth2 client; its access tokens have its scopes, or fewer."""
+
+    label: Name
+    scopes: Scopes = ("sign", "read")
+    networks: Networks = ()
+
+
+class RotateSecret(Request, frozen=True, forbid_unknown_fields=True):
+    """A new secret; the one of before is good for `overlap_hours` more, 0 ends it at once."""
+
+    overlap_hours: OverlapHours = 24
+
+
+class RegenerateToken(Request, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/tokens/organisation/regenerate`: the secret of before ends at once, or later."""
+
+    overlap_hours: OverlapHours = 0
+
+
+class Token(Answer, frozen=True):
+    """A token without its secret.
+
+    `kind` is `organisation` or `personal`, `status` is `active`, `expired` or `revoked`.
+    `last_used_at` may be some minutes behind. Until `earlier_until` the secret before the last
+    rotation is good.
+    """
+
+    id: str
+    kind: str
+    status: str
+    scopes: list[str]
+    networks: list[str]
+    created_at: Instant
+    label: str | None = None
+    holder: str | None = None
+    expires_at: Instant | None = None
+    last_used_at: Instant | None = None
+    rotated_at: Instant | None = None
+    earlier_until: Instant | None = None
+
+
+class Tokens(Answer, frozen=True):
+    """`GET /v1/tokens`: those that were not revoked."""
+
+    tokens: list[Token]
+
+
+class NewToken(Answer, frozen=True):
+    """A token with its secret, which is shown this once."""
+
+    secret: str
+    token: Token
+
+
+class Client(Answer, frozen=True):
+    """An OAuth2 client without its secret; `status` is `active` or `revoked`."""
+
+    id: str
+    status: str
+    scopes: list[str]
+    networks: list[str]
+    created_at: Instant
+    label: str | None = None
+    last_used_at: Instant | None = None
+    rotated_at: Instant | None = None
+    earlier_until: Instant | None = None
+
+
+class Clients(Answer, frozen=True):
+    """`GET /v1/clients`: those that were not revoked."""
+
+    clients: list[Client]
+
+
+class NewClient(Answer, frozen=True):
+    """A client with its secret, which is shown this once."""
+
+    client_id: str
+    client_secret: str
+    client: Client
+
+
+class AccessToken(Answer, frozen=True):
+    """Answer of `POST /oauth2/token` (RFC 6749, 5.1); `expires_in` is in seconds."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+
+
+class OAuth2Error(Answer, frozen=True):
+    """What the OAuth2 endpoints answer to a request that they refuse (RFC 6749, 5.2)."""
+
+    error: str
+    error_description: str

@@ -13,13 +13,16 @@ from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from msgspec import Struct
 
 from hashseal_core import cms, der
-from hashseal_core.algorithms import Digest, DigestAlgorithm
+from hashseal_core.algorithms import Digest, DigestAlgorithm, imprint
 from hashseal_core.cms.algorithm_identifiers import digest_identifier, read_digest
+from hashseal_core.cms.attributes import CONTENT_TYPE
 from hashseal_core.errors import TimestampInvalid, TimestampUnavailable
 
 _GRANTED = {0, 1}
+_TST_INFO = der.oid(cms.CONTENT_TST_INFO)
 _MAX_SERIAL_BITS = 160
 
 
@@ -27,8 +30,7 @@ class UnacceptedExtension(TimestampInvalid):
     """The request has an extension that we do not know (failInfo unacceptedExtension)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimestampRequest:
+class TimestampRequest(Struct, frozen=True):
     """A TimeStampReq."""
 
     digest: Digest
@@ -37,8 +39,7 @@ class TimestampRequest:
     policy: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TokenContent:
+class TokenContent(Struct, frozen=True):
     """What a TSTInfo says; `generated_at` is UTC with milliseconds at most."""
 
     policy: str
@@ -71,7 +72,7 @@ def _read_imprint(reader: der.Reader) -> Digest:
     algorithm = read_digest(inner)
     value = inner.take(der.OCTET_STRING).content
     inner.end()
-    return Digest(algorithm, value)
+    return imprint(algorithm, value)
 
 
 def build_request(
@@ -117,8 +118,8 @@ def parse_request(request_der: bytes) -> TimestampRequest:
 @lru_cache(maxsize=64)
 def _front(policy: str, algorithm: DigestAlgorithm) -> bytes:
     """Everything of a TSTInfo before the digest; the imprint's length is that of its algorithm."""
-    imprint = _imprint(Digest(algorithm, b"\x01" * algorithm.size))
-    return der.integer(1) + der.oid(policy) + imprint[: -algorithm.size]
+    around = _imprint(Digest(algorithm, b"\x01" * algorithm.size))
+    return der.integer(1) + der.oid(policy) + around[: -algorithm.size]
 
 
 @lru_cache(maxsize=64)
@@ -182,10 +183,23 @@ def parse_tst_info(encoded: bytes) -> TokenContent:
         body.boolean()
     nonce = body.integer() if body.peek() == der.INTEGER else None
     body.optional(0xA0)
+    if (extensions := body.optional(0xA1)) is not None:
+        _require_no_critical(extensions)
     body.end()
     if serial <= 0 or serial.bit_length() > _MAX_SERIAL_BITS:
         raise TimestampInvalid("the token's serial number is out of range")
     return TokenContent(policy, digest, serial, generated_at, accuracy_ms, nonce)
+
+
+def _require_no_critical(extensions: der.Element) -> None:
+    """Extensions of a TSTInfo, qcStatements for one (EN 319 422, 9.1), must not be critical."""
+    for extension in der.elements(extensions.content):
+        inner = extension.children()
+        inner.oid()
+        if inner.peek() == der.BOOLEAN and inner.boolean():
+            raise TimestampInvalid("the TSTInfo has a critical extension")
+        inner.take(der.OCTET_STRING)
+        inner.end()
 
 
 def granted(token_der: bytes) -> bytes:
@@ -239,8 +253,9 @@ def parse_token(token_der: bytes) -> TimestampToken:
 def check_token(token_der: bytes, digest: Digest, *, nonce: int | None = None) -> TimestampToken:
     """Verify a token against the digest that was sent; its chain is not checked here.
 
-    Verified: imprint, nonce (when given), message-digest over the TSTInfo, signature value, the
-    TSU certificate's sole critical timeStamping purpose, and genTime within its validity.
+    Verified: imprint, nonce (when given), message-digest over the TSTInfo, that the signature is
+    over a TSTInfo and its value right, the TSU certificate's sole critical timeStamping purpose,
+    and genTime within its validity.
 
     Raises:
         TimestampInvalid: one of these fails.
@@ -255,7 +270,7 @@ def check_token(token_der: bytes, digest: Digest, *, nonce: int | None = None) -
     if nonce is not None and token.content.nonce != nonce:
         raise TimestampInvalid("the token answers another request")
     actual = hashlib.new(data.digest_algorithm.hashlib_name, data.content or b"").digest()
-    if actual != data.message_digest:
+    if actual != data.message_digest or data.attributes.get(CONTENT_TYPE) != _TST_INFO:
         raise TimestampInvalid("the TSTInfo is not what was signed")
     cms.verify_signature_value(
         token.signing_certificate,
@@ -284,6 +299,28 @@ def tsu_validity(certificate_der: bytes) -> tuple[datetime, datetime]:
     if not usage.critical or list(usage.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
         raise TimestampInvalid("the TSU certificate's sole critical purpose is not timeStamping")
     return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
+@lru_cache(maxsize=256)
+def tsu_signing_period(certificate_der: bytes) -> tuple[datetime, datetime]:
+    """From when to when a TSU's key may sign: its privateKeyUsagePeriod within its validity.
+
+    Source: RFC 3280, 4.2.1.4, EN 319 422, 6.3. A certificate without that extension: its validity.
+
+    Raises:
+        TimestampInvalid: as `tsu_validity`.
+    """
+    begin, end = tsu_validity(certificate_der)
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    try:
+        period = certificate.extensions.get_extension_for_class(x509.PrivateKeyUsagePeriod).value
+    except x509.ExtensionNotFound:
+        return begin, end
+    if period.not_before is not None:
+        begin = max(begin, period.not_before.replace(tzinfo=UTC))
+    if period.not_after is not None:
+        end = min(end, period.not_after.replace(tzinfo=UTC))
+    return begin, end
 
 
 def truncate(at: datetime) -> datetime:

@@ -38,7 +38,7 @@ class Holder:
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
             return self.key.sign(octets, ec.ECDSA(digest))
         if algorithm.scheme is SignatureScheme.RSA_PSS:
-            pss = padding.PSS(padding.MGF1(digest), algorithm.digest.size)
+            pss = padding.PSS(padding.MGF1(digest), algorithm.salt_length)
             return self.key.sign(octets, pss, digest)
         return self.key.sign(octets, padding.PKCS1v15(), digest)
 

@@ -142,3 +142,18 @@ def test_answers_with_algorithms_outside_the_list_do_not_count(chain) -> None:
     signed = chain.ocsp(chain.leaf, chain.issuing, edwards)
     found = material(chain, ocsps=(odd, signed), crls=(chain.crl(chain.root),))
     assert kinds(chain, found) == ["revocation"]
+
+
+def test_what_cannot_be_read_is_refused_with_a_type(chain) -> None:
+    """A version that there is not is met at once, a broken name when it is looked at."""
+    leaf = chain.leaf.der
+    version = leaf.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020101"), 1)
+    assert version != leaf
+    with pytest.raises(EvidenceInvalid, match="cannot be parsed"):
+        evidence.assess([version], material(chain), at=chain.now)
+    (name,) = chain.leaf.certificate.subject
+    octets = name.value.encode()
+    unreadable = leaf.replace(octets, b"\xff" * len(octets))
+    assert unreadable != leaf
+    with pytest.raises(EvidenceInvalid, match="cannot be read"):
+        evidence.assess([unreadable], material(chain), at=chain.now)

@@ -10,7 +10,7 @@ from hashseal_core import errors, problems
 def tree(cls: type[errors.HashsealError]) -> Iterator[type[errors.HashsealError]]:
     yield cls
     for child in cls.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(errors.__name__):
             yield from tree(child)
 
 

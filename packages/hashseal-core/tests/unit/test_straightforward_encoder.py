@@ -10,11 +10,12 @@ from asn1crypto import algos, core
 from asn1crypto import cms as asn1_cms
 from asn1crypto import tsp as asn1_tsp
 from asn1crypto import x509 as asn1_x509
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from hashseal_core import cms, tsp
 from hashseal_core.algorithms import Digest, DigestAlgorithm, SignatureAlgorithm, SignatureScheme
+from hashseal_core.errors import UnsupportedAlgorithm
 
 DIGESTS = st.sampled_from(list(DigestAlgorithm)).flatmap(
     lambda algorithm: (
@@ -72,10 +73,29 @@ def signature_algorithm(algorithm: SignatureAlgorithm) -> dict[str, object]:
             {
                 "hash_algorithm": digest,
                 "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": digest},
-                "salt_length": algorithm.digest.size,
+                "salt_length": algorithm.salt_length,
             }
         ),
     }
+
+
+@given(digest=st.sampled_from(list(DigestAlgorithm)), salt=st.none() | st.integers(0, 478))
+@example(digest=DigestAlgorithm.SHA256, salt=20)
+def test_identifier_of_a_salted_signature(digest: DigestAlgorithm, salt: int | None) -> None:
+    algorithm = SignatureAlgorithm(SignatureScheme.RSA_PSS, digest, salt)
+    plain = algos.SignedDigestAlgorithm(signature_algorithm(algorithm))
+    ours = cms.signature_identifier(algorithm)
+    assert ours == plain.dump(force=True)
+    assert (b"\xa2" not in ours) is (salt == 20)  # DEFAULT, so absent
+    assert (algorithm.salt is None) is (salt in {None, digest.size})
+
+
+def test_only_pss_has_a_salt() -> None:
+    for scheme in (SignatureScheme.ECDSA, SignatureScheme.RSA_PKCS1):
+        with pytest.raises(UnsupportedAlgorithm):
+            SignatureAlgorithm(scheme, DigestAlgorithm.SHA256, 32)
+    with pytest.raises(UnsupportedAlgorithm):
+        SignatureAlgorithm(SignatureScheme.RSA_PSS, DigestAlgorithm.SHA256, -1)
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import rfc3161_client
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hashseal_core import cms, der, tsp
 from hashseal_core.algorithms import Digest, DigestAlgorithm, SignatureAlgorithm, SignatureScheme
+from hashseal_core.cms.attributes import (
+    CONTENT_TYPE,
+    MESSAGE_DIGEST,
+    SIGNING_CERTIFICATE,
+    SIGNING_CERTIFICATE_V2,
+)
 from hashseal_core.errors import (
+    CmsInvalid,
     DerInvalid,
     FaultySignature,
     HashsealError,
@@ -147,3 +158,116 @@ def test_hostile_bytes_give_typed_errors(octets: bytes) -> None:
     for parser in (tsp.parse_request, tsp.parse_token, tsp.token_of_response):
         with pytest.raises(HashsealError):
             parser(octets)
+
+
+def stamped(chain, attributes: bytes) -> bytes:
+    """A token over these signed attributes, whatever they are."""
+    return cms.assemble(
+        signature_algorithm=ALGORITHM,
+        signed_attributes_der=attributes,
+        signature_value=chain.tsu.sign(attributes, ALGORITHM),
+        certificates=[chain.tsu.der, chain.issuing.der],
+        content_type=cms.CONTENT_TST_INFO,
+        content=tsp.tst_info(content(chain)),
+    )
+
+
+def attributes_of(chain, *left_out: str, more: bytes = b"", kind=cms.CONTENT_TST_INFO) -> bytes:
+    encoded = tsp.tst_info(content(chain))
+    digest = Digest(DigestAlgorithm.SHA256, hashlib.sha256(encoded).digest())
+    whole = cms.signed_attributes(digest, chain.tsu.der, content_type=kind)
+    kept = [e.raw for e in der.elements(der.only(whole, der.SET).content)]
+    kept = [raw for raw in kept if der.only(raw).children().oid() not in left_out]
+    return der.set_of([*kept, more] if more else kept)
+
+
+def test_the_older_attribute_binds_the_unit_of_a_token_alone(chain) -> None:
+    def older(certificate: bytes) -> bytes:
+        ess = der.sequence(der.octet_string(hashlib.sha1(certificate).digest()))
+        value = der.sequence(der.sequence(ess))
+        return der.sequence(der.oid(SIGNING_CERTIFICATE), der.encode(der.SET, value))
+
+    token_der = stamped(
+        chain, attributes_of(chain, SIGNING_CERTIFICATE_V2, more=older(chain.tsu.der))
+    )
+    assert tsp.check_token(token_der, DIGEST).signing_certificate == chain.tsu.der
+    another = attributes_of(chain, SIGNING_CERTIFICATE_V2, more=older(chain.issuing.der))
+    with pytest.raises(CmsInvalid, match="differ"):
+        tsp.parse_token(stamped(chain, another))
+    with pytest.raises(CmsInvalid, match="signing-certificate-v2 is missing"):
+        tsp.parse_token(stamped(chain, attributes_of(chain, SIGNING_CERTIFICATE_V2)))
+    with pytest.raises(CmsInvalid, match="message-digest is missing"):
+        tsp.parse_token(stamped(chain, attributes_of(chain, MESSAGE_DIGEST)))
+    in_a_file = attributes_of(
+        chain, SIGNING_CERTIFICATE_V2, more=older(chain.tsu.der), kind=cms.CONTENT_DATA
+    )
+    with pytest.raises(CmsInvalid, match="signing-certificate-v2 is missing"):
+        cms.parse(
+            cms.assemble(
+                signature_algorithm=ALGORITHM,
+                signed_attributes_der=in_a_file,
+                signature_value=chain.tsu.sign(in_a_file, ALGORITHM),
+                certificates=[chain.tsu.der],
+            )
+        )
+
+
+def test_what_was_signed_must_be_a_tst_info(chain) -> None:
+    for attributes in (
+        attributes_of(chain, kind=cms.CONTENT_DATA),
+        attributes_of(chain, CONTENT_TYPE),
+    ):
+        with pytest.raises(TimestampInvalid, match="not what was signed"):
+            tsp.check_token(stamped(chain, attributes), DIGEST)
+
+
+def test_extensions_of_a_tst_info_may_be_there_but_not_critical(chain) -> None:
+    """Qualified timestamps carry qcStatements there (EN 319 422, 9.1)."""
+    parts = der.only(tsp.tst_info(content(chain))).content
+
+    def extended(*flag: bytes) -> bytes:
+        statement = der.oid("1.3.6.1.5.5.7.1.3"), *flag, der.octet_string(b"\x30\x00")
+        return der.sequence(parts, der.encode(0xA1, der.sequence(*statement)))
+
+    for plain in (extended(), extended(der.encode(der.BOOLEAN, b"\x00"))):
+        checked = tsp.check_token(token(chain, content(chain), info=plain), DIGEST)
+        assert checked.content == content(chain)
+    critical = extended(der.encode(der.BOOLEAN, b"\xff"))
+    with pytest.raises(TimestampInvalid, match="critical"):
+        tsp.parse_token(token(chain, content(chain), info=critical))
+
+
+BORN = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR = timedelta(days=365)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        (None, None, (BORN, BORN + 10 * YEAR)),
+        (BORN, BORN + 2 * YEAR, (BORN, BORN + 2 * YEAR)),
+        (BORN + YEAR, None, (BORN + YEAR, BORN + 10 * YEAR)),
+        (None, BORN + YEAR, (BORN, BORN + YEAR)),
+        (BORN - YEAR, BORN + 20 * YEAR, (BORN, BORN + 10 * YEAR)),
+    ],
+)
+def test_when_a_unit_s_key_may_sign(
+    begin: datetime | None, end: datetime | None, expected: tuple[datetime, datetime]
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "TSU")])
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(BORN)
+        .not_valid_after(BORN + 10 * YEAR)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+    )
+    if begin or end:
+        period = x509.PrivateKeyUsagePeriod(not_before=begin, not_after=end)
+        built = built.add_extension(period, critical=False)
+    made = built.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    assert tsp.tsu_signing_period(made) == expected

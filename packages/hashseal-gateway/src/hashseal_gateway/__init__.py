@@ -1,1 +1,1 @@
-"""The e-Signature System that will stand on the customer's premises; only its shell is here yet."""
+"""The e-Signature System: stands on the customer's premises, PDF in, signed PDF out."""

@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -28,6 +29,7 @@ _OID = r"^[0-2](\.(0|[1-9][0-9]*))+$"
 _EXAMPLE_ARC = "1.3.6.1.4.1.32473"  # for examples and documentation (RFC 5612)
 CONFIG = f"{PREFIX}CONFIG"
 _NAME = 48
+_GATEWAY = f"{PREFIX}GATEWAY_"
 _CLIENT = {f"{PREFIX}{name}" for name in ("SANDBOX_DIR", "URL", "TOKEN", "PASSWORD")}
 
 
@@ -49,7 +51,7 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
-KeyPurpose = Literal["ca", "ocsp", "tsu", "seal", "audit"]
+KeyPurpose = Literal["ca", "ocsp", "tsu", "seal", "raw", "audit"]
 
 
 class Settings(BaseSettings):
@@ -77,14 +79,62 @@ class Settings(BaseSettings):
     )
     country: str = Field(default="CH", pattern="^[A-Z]{2}$", description="operator's country")
     test: bool = Field(default=True, description="certificates say TEST")
+    root: Literal["online", "offline"] = Field(
+        default="online", description="`offline`: the root's key is used in ceremonies only"
+    )
     log_format: Literal["json", "text"] = Field(default="json", description="`json` or `text`")
     certificate_policy: str | None = Field(
         default=None, pattern=_OID, description="policy OID of certificates; needed unless `test`"
     )
     timestamp_policy: str | None = Field(
-        default=None, pattern=_OID, description="policy OID of timestamps; needed unless `test`"
+        default=None,
+        pattern=_OID,
+        description="policy OID of timestamps; needed unless `test`; with `timestamp_urls` the one "
+        "that is asked for and must be stated, any if not set",
+    )
+    raw_policy: str | None = Field(
+        default=None,
+        pattern=_OID,
+        description="policy OID of certificates whose keys sign any digest, other than "
+        "`certificate_policy`; needed with `raw_signing` unless `test`",
+    )
+    timestamp_urls: tuple[str, ...] = Field(
+        default=(),
+        description="timestamp authorities (RFC 3161) in the order in which they are asked; "
+        "without them the service's own",
+    )
+    timestamp_trust_anchors: Path | None = Field(
+        default=None,
+        description="certificates (PEM) in one of which the chain of each timestamp must end",
+    )
+    timestamp_authentication_files: dict[str, Path] = Field(
+        default_factory=dict,
+        description="for an address of `timestamp_urls`, the file with `basic user:password` or "
+        "`bearer token`",
+    )
+    clock: Literal["system", "kernel", "ntp"] | None = Field(
+        default=None,
+        description="who says that the clock is right: `kernel` (an NTP daemon keeps it; the "
+        "default unless `test`), `ntp` (servers are asked), `system` (nobody; default of `test`)",
+    )
+    ntp_servers: tuple[str, ...] = Field(
+        default=(),
+        max_length=16,
+        description='servers for `clock = "ntp"`, `host` or `host:port`; most must agree',
+    )
+    timestamping_units: int = Field(
+        default=32,
+        ge=1,
+        le=1024,
+        description="how many units may be in use: each process that timestamps owns one, and has "
+        "one made when none is free",
     )
 
+    seal_fonts: tuple[Path, ...] = Field(
+        default=(),
+        max_length=8,
+        description="font files for characters of names that the fonts inside do not have",
+    )
     workers: int = Field(default=1, ge=1, le=256, description="processes of `run`")
     roles: frozenset[Role] = Field(
         default=frozenset(Role),
@@ -92,6 +142,30 @@ class Settings(BaseSettings):
     )
     requests_per_minute: int = Field(
         default=6000, ge=0, description="of one token, over all replicas; 0 is no limit"
+    )
+    access_tokens_per_minute: int = Field(
+        default=60,
+        ge=0,
+        description="that one OAuth2 client is given, over all replicas; 0 is no limit",
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description="networks of the proxies in front, as CIDR; only their X-Forwarded-For says "
+        "where a request comes from",
+    )
+    token_key_files: tuple[Path, ...] = Field(
+        default=(),
+        description="keys under which hashes of tokens are kept, 32 octets or more, newest first; "
+        "without them the data folder's secret",
+    )
+    access_token_seconds: int = Field(
+        default=900, ge=60, le=86_400, description="for how long an OAuth2 access token is good"
+    )
+    wrong_secrets_per_minute: int = Field(
+        default=60,
+        ge=0,
+        description="with one token, and with so many tokens, from one network in one process, "
+        "before it is refused for the rest of the minute; 0 is no limit",
     )
     replica: str = Field(
         default_factory=_host,
@@ -107,10 +181,30 @@ class Settings(BaseSettings):
         description="OCSP responses that one process signs on the spot: with a nonce, or `unknown`",
     )
 
+    outbound_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description="networks that are not public and that the service may call, as CIDR",
+    )
+    outbound_ca_file: Path | None = Field(
+        default=None,
+        description="certificates (PEM) that outbound TLS trusts; without it the system's",
+    )
+    events_days: int = Field(
+        default=90, ge=7, description="how long events and what became of their webhooks are kept"
+    )
+    webhook_http: bool | None = Field(
+        default=None,
+        description="webhooks may have addresses without TLS; default: only with `test`",
+    )
     traces_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s@]+$",
         description="OTLP/HTTP address for OpenTelemetry traces; without it none are made",
+    )
+    raw_signing: bool = Field(
+        default=False,
+        description="the CSC method `signatures/signHash`: credentials that are made for it sign "
+        "any digest that a caller sends",
     )
     keystore: Literal["software", "pkcs11"] = Field(
         default="software",
@@ -121,7 +215,8 @@ class Settings(BaseSettings):
     )
     pkcs11_tokens: dict[KeyPurpose, str] = Field(
         default_factory=dict,
-        description="label of the token for each purpose: `ca`, `ocsp`, `tsu`, `seal`, `audit`",
+        description="label of the token for each purpose: `ca`, `ocsp`, `tsu`, `seal`, `audit`, "
+        "and `raw` with `raw_signing`",
     )
     pkcs11_pin_files: dict[KeyPurpose, Path] = Field(
         default_factory=dict,
@@ -130,7 +225,12 @@ class Settings(BaseSettings):
     customer_keys: Literal["token", "wrapped"] = Field(
         default="token", description="customers' keys: in the token, or wrapped under its key"
     )
-    signer_processes: int = Field(default=2, ge=1, le=64, description="processes of `signer run`")
+    signer_processes: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="processes of `signer run`; each has one session with each of its tokens",
+    )
     signer_folder: Path | None = Field(
         default=None, description="folder of the signers' sockets; by default in the data folder"
     )
@@ -145,16 +245,54 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _require_policies(self) -> Self:
         """What a policy promises is the operator's to say: only a test authority has a default."""
-        if not self.test and not (self.certificate_policy and self.timestamp_policy):
+        stamped = self.timestamp_policy or self.timestamp_urls
+        if not self.test and not (self.certificate_policy and stamped):
             raise ValueError("set certificate_policy and timestamp_policy, or test = true")
+        if self.raw_signing and not (self.test or self.raw_policy):
+            raise ValueError("set raw_policy with raw_signing, or test = true")
+        certificate, _, raw = self.policies
+        if raw == certificate:
+            raise ValueError("raw_policy must be another than certificate_policy")
+        return self
+
+    @model_validator(mode="after")
+    def _require_anchors(self) -> Self:
+        """Another authority's timestamps are worth what their anchor is worth."""
+        if self.timestamp_urls and self.timestamp_trust_anchors is None:
+            raise ValueError("timestamp_urls need timestamp_trust_anchors")
+        if strange := self.timestamp_authentication_files.keys() - set(self.timestamp_urls):
+            named = ", ".join(sorted(strange))
+            raise ValueError(
+                f"timestamp_authentication_files names what is not in timestamp_urls: {named}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _require_evidence(self) -> Self:
+        """Outside tests nobody may state a time that nobody vouches for (EN 319 421, 7.7.2)."""
+        if self.clock == "system" and not self.test:
+            raise ValueError('clock = "system" is for test = true; use "kernel" or "ntp"')
+        if (self.clock == "ntp") != bool(self.ntp_servers):
+            raise ValueError('clock = "ntp" and ntp_servers go together')
         return self
 
     @property
-    def policies(self) -> tuple[str, str]:
-        """Policy of certificates and policy of timestamps, dotted."""
+    def evidence(self) -> Literal["system", "kernel", "ntp"]:
+        """Who says that the clock is right."""
+        return self.clock or ("system" if self.test else "kernel")
+
+    @property
+    def webhooks_over_http(self) -> bool:
+        """Webhooks may have addresses without TLS."""
+        return self.test if self.webhook_http is None else self.webhook_http
+
+    @property
+    def policies(self) -> tuple[str, str, str]:
+        """Policy of certificates, of timestamps, of raw credentials' certificates; dotted."""
         return (
             self.certificate_policy or f"{_EXAMPLE_ARC}.1.1",
             self.timestamp_policy or f"{_EXAMPLE_ARC}.1.2",
+            self.raw_policy or f"{_EXAMPLE_ARC}.1.4",
         )
 
     @property
@@ -214,4 +352,8 @@ def load(**given: object) -> Settings:
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """`HASHSEAL_…` variables that mean nothing to the service."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG}
-    return sorted(n for n in environment if n.startswith(PREFIX) and n not in known | _CLIENT)
+    return sorted(
+        name
+        for name in environment
+        if name.startswith(PREFIX) and not name.startswith(_GATEWAY) and name not in known | _CLIENT
+    )

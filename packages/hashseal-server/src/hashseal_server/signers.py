@@ -91,7 +91,7 @@ def signer(settings: Settings, folder: SignerFolder) -> tuple[Signer, Pkcs11KeyS
     )
     boot = secrets.token_bytes(NONCE_OCTETS)
     register = None
-    if Purpose.SEAL in keys.purposes:
+    if {Purpose.SEAL, Purpose.RAW} & keys.purposes:
         if settings.authorisation_key_file is None:
             raise ConfigurationInvalid(
                 "documents are signed under authorisations only", field="authorisation_key_file"

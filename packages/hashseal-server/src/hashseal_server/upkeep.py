@@ -1,7 +1,7 @@
 """What the service does by itself: which jobs there are, and when; once for all replicas.
 
-The audit log is not among them. Each worker chains it every second (`hashseal_server.main`), since
-each data folder has a journal of its own and is late by a minute at most, whatever DBOS does.
+The audit log is not among them. Each worker chains it every second (`hashseal_server.sequencing`),
+since each data folder has a journal of its own and is late by a minute at most, whatever DBOS does.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
+from hashseal_server.accounts import token_store
 from hashseal_server.infra import commit, rates
 from hashseal_server.infra.db import Database
 from hashseal_server.infra.executors import Heart
 from hashseal_server.infra.work import Job, Outcomes, Piece
-from hashseal_server.pki.service import ISSUING, ROOT, CertificateAuthority
+from hashseal_server.pki.foreign_status import ForeignStatus
+from hashseal_server.pki.service import CertificateAuthority
 from hashseal_server.signing.store import forget_sets
 
 if TYPE_CHECKING:
@@ -37,18 +39,29 @@ _SET_USED = timedelta(days=2)
 def jobs(
     database: Database,
     authority: CertificateAuthority,
+    foreign: ForeignStatus,
     *,
     answers_kept: timedelta,
 ) -> tuple[Job, ...]:
     """Every job of the service."""
 
     async def lists(_at: datetime, ended: str | None) -> str | None:
-        label = ended or ROOT
+        if not (labels := await authority.labels()):
+            return None
+        label = ended if ended in labels else labels[0]
         await authority.renew_crl(label)
-        return ISSUING if label == ROOT else None
+        following = labels[labels.index(label) + 1 :]
+        return following[0] if following else None
+
+    async def responders(_at: datetime, _ended: str | None) -> str | None:
+        await authority.renew_responders()
+        return None
 
     async def responses(_at: datetime, ended: str | None) -> str | None:
         return await authority.renew_responses(ended)
+
+    async def elsewhere(_at: datetime, ended: str | None) -> str | None:
+        return await foreign.renew(ended)
 
     async def answers(at: datetime) -> int:
         return await commit.forget(database, before=at - answers_kept, limit=_BATCH)
@@ -59,12 +72,18 @@ def jobs(
     async def windows(at: datetime) -> int:
         return await rates.forget(database, before=at - timedelta(hours=1), limit=_BATCH)
 
+    async def access(at: datetime) -> int:
+        return await token_store.forget(database, before=at - timedelta(hours=1), limit=_BATCH)
+
     return (
         Job("revocation-lists", "40 * * * * *", lists),
+        Job("responder-renewal", "25 27 * * * *", responders),
         Job("ocsp-responses", "10 */10 * * * *", responses),
+        Job("status-data-of-imported-chains", "25 * * * * *", elsewhere),
         Job("idempotency-expiry", "20 7 * * * *", _emptying(answers)),
         Job("validation-set-expiry", "30 17 * * * *", _emptying(sets)),
         Job("rate-windows", "50 37 * * * *", _emptying(windows)),
+        Job("access-token-expiry", "35 47 * * * *", _emptying(access)),
     )
 
 

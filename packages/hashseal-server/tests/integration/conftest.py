@@ -8,17 +8,23 @@ import hashlib
 import io
 import itertools
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import described
 import httpx2
+import leaking
 import pytest
 from cluster import Cluster
+from spans import Remembered
 
 from hashseal_core.algorithms import KeyAlgorithm
+from hashseal_server.accounts.model import SCOPES
+from hashseal_server.accounts.token_model import read_terms
 from hashseal_server.main import Operator, operator
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.settings import Settings
@@ -91,7 +97,7 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
 @asynccontextmanager
 async def client_of(opened: Operator) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the application that this operator serves."""
-    transport = httpx2.ASGITransport(await opened.app(), raise_app_exceptions=False)
+    transport = httpx2.ASGITransport((await opened.app()).asgi, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://service") as http:
         yield http
 
@@ -109,34 +115,106 @@ def other_settings() -> dict[str, Any]:
     return {}
 
 
+@dataclass(frozen=True)
+class Founded:
+    """What a test begins with; `folder` holds the keys and, for SQLite, the database."""
+
+    folder: Path
+    account: str
+    token: str
+    seal: str
+
+
+async def found(settings: Settings) -> Founded:
+    """A new authority, an account, its token and its seal."""
+    async with operator(settings) as opened:
+        await opened.initialise()
+        account = await opened.accounts.create("Test Organisation")
+        token = await opened.accounts.create_token(account.id, read_terms(scopes=sorted(SCOPES)))
+        book = await opened.seals()
+        seal = await book.create(account.id, SUBJECT, kind="official", algorithm=KeyAlgorithm.P256)
+        await opened.audit.sequence()  # a copy is as old as it is, and nothing waits in it
+        return Founded(settings.data_dir, account.id, token.text, seal.id)
+
+
+@pytest.fixture(scope="session")
+def founded_once() -> dict[bool, Founded]:
+    """A founded service to copy, on PostgreSQL or not; each is made when it is first asked for."""
+    return {}
+
+
+@pytest.fixture
+def founded(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    database_url: str | None,
+    founded_once: dict[bool, Founded],
+) -> Callable[[Settings], Founded]:
+    """Found a service by copying one that was founded with the same, ordinary settings."""
+
+    def copy(settings: Settings) -> Founded:
+        kept = founded_once.get(database_url is not None)
+        cluster = request.getfixturevalue("cluster") if database_url is not None else None
+        if kept is None:
+            place = {
+                "data_dir": tmp_path_factory.mktemp("founded") / "service",
+                "database_url": cluster and cluster.database("founded", "prepared"),
+            }
+            kept = asyncio.run(found(settings.model_copy(update=place)))
+            founded_once[database_url is not None] = kept
+        shutil.copytree(kept.folder, settings.data_dir)
+        if cluster is not None:
+            name = str(database_url).rpartition("/")[2]
+            cluster.sql(f"DROP DATABASE {name}")
+            cluster.database(name, "founded")
+        return kept
+
+    return copy
+
+
 @pytest.fixture
 def service(
-    tmp_path: Path, database_url: str | None, other_settings: dict[str, Any]
+    tmp_path: Path,
+    database_url: str | None,
+    other_settings: dict[str, Any],
+    founded: Callable[[Settings], Founded],
 ) -> Callable[[Callable[[Api], Awaitable[None]]], None]:
     """Run an asynchronous scenario against a fresh service."""
 
-    async def run(scenario: Callable[[Api], Awaitable[None]]) -> None:
+    async def run(
+        scenario: Callable[[Api], Awaitable[None]], settings: Settings, one: Founded
+    ) -> None:
+        async with operator(settings) as served:
+            written, seen, spans = io.StringIO(), leaking.Watch(), Remembered()
+            # Whoever wants them sent to a collector gets them there.
+            opened = served if settings.traces_url else replace(served, tracing=spans)
+            app = (await opened.app(logger("json", "info", written))).asgi
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx2.AsyncClient(
+                transport=transport,
+                base_url="http://service",
+                event_hooks={"response": [described.watch, seen.hear]},
+            ) as http:
+                await scenario(Api(opened, http, one.account, one.token, one.seal, app, written))
+            more = {
+                "figures": app._observer.figures.render(),
+                "traces": spans.text().encode(),
+            }
+            left = seen.leaks(await leaking.places(opened, written.getvalue(), seen, **more))
+            assert not left, left
+
+    def play(scenario: Callable[[Api], Awaitable[None]]) -> None:
         settings = Settings(
             data_dir=tmp_path / "service",
             database_url=database_url,
             public_url="http://pki.example.com",
             **other_settings,
         )
-        async with operator(settings) as opened:
-            await opened.initialise()
-            account = await opened.accounts.create("Test Organisation")
-            token = await opened.accounts.create_token(account.id)
-            book = await opened.seals()
-            seal = await book.create(
-                account.id, SUBJECT, kind="official", algorithm=KeyAlgorithm.P256
-            )
-            written = io.StringIO()
-            app = await opened.app(logger("json", "info", written))
-            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx2.AsyncClient(transport=transport, base_url="http://service") as http:
-                await scenario(Api(opened, http, account.id, token.text, seal.id, app, written))
+        one = asyncio.run(found(settings)) if other_settings else founded(settings)
+        asyncio.run(run(scenario, settings, one))
 
-    return lambda scenario: asyncio.run(run(scenario))
+    return play
 
 
 @pytest.fixture

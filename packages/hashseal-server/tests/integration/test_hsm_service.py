@@ -16,7 +16,9 @@ import httpx2
 import pytest
 from cluster import Cluster
 from cryptography import x509
-from tokens import Tokens, end
+from cryptography.hazmat.primitives.serialization import Encoding
+from public_authority import PublicAuthority
+from tokens import MODULE, Tokens, end
 
 from hashseal_core import cms, tsp
 from hashseal_core.algorithms import Digest, DigestAlgorithm, KeyAlgorithm
@@ -24,7 +26,7 @@ from hashseal_core.errors import ConfigurationInvalid, KeystoreRefused
 from hashseal_server.keystore import verified
 from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.main import Operator, operator
-from hashseal_server.pki.model import LegalPerson
+from hashseal_server.pki.model import LegalPerson, RequestedSubject
 from hashseal_server.settings import Role, Settings
 from hashseal_server.tsa.token import ALGORITHM
 
@@ -100,7 +102,7 @@ def run(wanted: Settings, scenario: Callable[[Client], Awaitable[None]]) -> None
             account = await opened.accounts.create("Test Organisation")
             await opened.accounts.record_order(account.id, 1000)
             token = await opened.accounts.create_token(account.id)
-            transport = httpx2.ASGITransport(await opened.app(), raise_app_exceptions=False)
+            transport = httpx2.ASGITransport((await opened.app()).asgi, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://s") as http:
                 await scenario(Client(opened, http, account.id, token.text))
 
@@ -264,6 +266,85 @@ def test_who_may_not_authorise_signs_no_document(signers: Tokens, tmp_path: Path
     asyncio.run(without_a_key())
 
 
+PINS = {"seal": "1357-9241", "tsu": "2357-9242", "ca": "3357-9243", "ocsp": "4357-9244"}
+PINS["audit"] = "5357-9245"
+"""A token of its own for each purpose, and a PIN of its own."""
+
+
+def test_each_purpose_has_a_token_a_pin_and_signers_of_its_own(tmp_path: Path) -> None:
+    tokens = Tokens(
+        tmp_path / "hsm",
+        labels=tuple(PINS),
+        purposes={purpose: purpose for purpose in PINS},
+        pins=PINS,
+    )
+    # Customers' keys in one process, all the others in another: neither has the other's PINs.
+    apart = (("seal",), PINS.keys() - {"seal"})
+    begun = [one for some in apart for one in tokens.start(1, **tokens.serving(*some))]
+
+    async def scenario(client: Client) -> None:
+        seal = await client.seal(KeyAlgorithm.P256)
+        checked(await client.sign(seal, "one", level="B-LTA"), "one")
+        await client.opened.audit.sequence()
+
+    try:
+        run(settings(tokens, tmp_path / "data"), scenario)
+    finally:
+        end(begun)
+    for label in PINS:
+        listed = tokens.tool("--list-objects", "--type", "privkey", label=label).stdout
+        names = {line.split()[-1] for line in listed.splitlines() if "label:" in line}
+        made = {name.split(":")[1] for name in names if name.count(":") > 1}
+        assert made == {label}, listed
+    shut = tokens.run(
+        *("pkcs11-tool", "--module", str(MODULE), "--token-label", "ca", "--list-objects"),
+        *("--login", "--pin", PINS["seal"]),
+        check=False,
+    )
+    assert shut.returncode
+
+
 def test_purposes_are_those_of_the_settings() -> None:
     annotation = Settings.model_fields["pkcs11_tokens"].annotation
     assert {str(purpose) for purpose in Purpose} == set(annotation.__args__[0].__args__)  # type: ignore[union-attr]
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize(("algorithm", "pss"), KINDS)
+def test_a_key_in_the_token_with_another_authority_s_certificate(
+    signers: Tokens, tmp_path: Path, algorithm: KeyAlgorithm, pss: bool
+) -> None:
+    """Request, import, sign; the key is made in the token, and none comes into it from a file."""
+    other = PublicAuthority(tmp_path / "authority")
+
+    async def scenario(client: Client) -> None:
+        service = client.opened.importing()
+        made = await service.request(
+            client.account,  # type: ignore[arg-type]
+            RequestedSubject("Test Seal", "Test Organisation"),
+            kind="official",
+            algorithm=algorithm,
+            pss=pss,
+        )
+        request = tmp_path / "request.csr"
+        request.write_bytes(x509.load_der_x509_csr(made.der).public_bytes(Encoding.PEM))
+        files = (await asyncio.to_thread(other.sign, request), *other.chain)
+        checked_chain = await service.examine(made.id, [path.read_bytes() for path in files])
+        done = await service.bring(made.id, checked_chain, confirmed=True)
+        assert done.reached
+        assert not [one for one in done.warnings if "software" in one]
+        checked(await client.sign(done.seal.id, "a document", "another"), "a document", "another")
+        with pytest.raises(KeystoreRefused, match="not taken into it"):
+            await service.bring_pkcs12(
+                client.account,  # type: ignore[arg-type]
+                b"",
+                b"",
+                kind="official",
+                pss=False,
+                confirmed=False,
+            )
+
+    try:
+        run(settings(signers, tmp_path / "data", outbound_networks=("127.0.0.1/32",)), scenario)
+    finally:
+        other.close()

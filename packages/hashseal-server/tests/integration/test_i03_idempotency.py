@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from books import check_audit, check_books
+from csc_calls import SHA256, Csc, hash_of, refused
 from sqlalchemy import text
 
 
@@ -53,6 +54,51 @@ def test_an_answer_made_again_elsewhere_has_its_validation_material(replicas) ->
         assert (lost.status_code, lost.json()["code"]) == (503, "storage-unavailable")
 
     replicas(2, scenario)
+
+
+def test_staggered_duplicates_of_a_document_timestamp(replicas) -> None:
+    """They arrive before, while and after the first is recorded: all get its answer."""
+
+    async def scenario(apis) -> None:
+        made = (await apis[0].sign("one", level="B-LTA")).json()
+        body = {"signature_id": made["signatures"][0]["id"], "hash": hash_of("file")}
+
+        async def later(n: int):
+            await asyncio.sleep(n * 0.002)
+            return await apis[n % 2].post("/v1/timestamps", body, key="staggered")
+
+        answers = await asyncio.gather(*(later(n) for n in range(40)))
+        assert Counter(answer.status_code for answer in answers) == {200: 40}
+        assert len({answer.content for answer in answers}) == 1
+        other = await apis[0].post("/v1/timestamps", body, key="another")
+        assert (other.status_code, other.json()["code"]) == (409, "follow-up-used")
+
+    replicas(2, scenario)
+
+
+def test_staggered_duplicates_of_a_csc_timestamp_use_up_one_signature(service) -> None:
+    async def scenario(api) -> None:
+        csc = Csc(api)
+        sad = await csc.authorised(api.seal, "one", "two")
+        await csc.sign_doc(sad, "one", "two", conformance_level="Ades-B-LTA")
+        asked = {"hash": hash_of("file"), "hashAlgo": SHA256}
+
+        async def later(n: int):
+            await asyncio.sleep(n * 0.002)
+            return await csc.post("signatures/timestamp", asked, idempotency_key="staggered")
+
+        async def burst() -> set[bytes]:
+            answers = await asyncio.gather(*(later(n) for n in range(40)))
+            assert Counter(answer.status_code for answer in answers) == {200: 40}
+            return {answer.content for answer in answers}
+
+        assert len(await burst()) == 1
+        second = await csc.post("signatures/timestamp", asked, idempotency_key="second")
+        assert second.status_code == 200, second.text
+        third = await csc.post("signatures/timestamp", asked, idempotency_key="third")
+        refused(third, "waits for its timestamp")
+
+    service(scenario)
 
 
 def test_a_key_used_for_two_requests_at_once(replicas) -> None:

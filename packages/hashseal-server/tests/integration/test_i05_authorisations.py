@@ -194,7 +194,7 @@ def test_forged_expired_replayed_and_swapped_authorisations_sign_nothing(running
             outcomes[answer.detail] += 1
 
         # forged: another secret, a changed grant under a genuine MAC, random MACs
-        for _ in range(100):
+        for _ in range(125):
             await refused(seals.grant(boot, secrets.token_bytes(32)))
             genuine = seals.grant(boot)
             await refused(Authorisation(genuine.grant, secrets.token_bytes(32)))
@@ -210,13 +210,16 @@ def test_forged_expired_replayed_and_swapped_authorisations_sign_nothing(running
                 other = msgspec.msgpack.encode(msgspec.structs.replace(content, **changes))
                 await refused(Authorisation(other, genuine.mac))
         # expired, and good for longer than one may be
-        await refused(seals.grant(boot, now=now() - timedelta(seconds=31)))
-        await refused(seals.grant(boot, now=now() + timedelta(minutes=5)))
+        for number in range(500):
+            await refused(seals.grant(boot, now=now() - timedelta(seconds=31 + number)))
+            await refused(seals.grant(boot, now=now() + timedelta(minutes=5 + number)))
         # swapped to another credential, though the authoriser itself was tricked
         theirs = seals.certificates["evil"]
-        await refused(seals.grant(boot, key=seals.keys["evil"]))
-        await refused(seals.grant(boot, certificate=theirs), theirs)
-        await refused(seals.grant(boot), theirs)
+        for _ in range(250):
+            await refused(seals.grant(boot, key=seals.keys["evil"]))
+            await refused(seals.grant(boot, account="evil"))
+            await refused(seals.grant(boot, certificate=theirs), theirs)
+            await refused(seals.grant(boot), theirs)
         # replayed a thousand times, here, on another connection, and at the other signer
         once = seals.grant(boot)
         assert isinstance(await first.ask(SignDocuments(once, certificate)), Values)
@@ -225,10 +228,53 @@ def test_forged_expired_replayed_and_swapped_authorisations_sign_nothing(running
             await refused(once, line=(first, third, second)[number % 3])
         assert outcomes["the authorisation was taken before"] >= 666
         assert outcomes["the authorisation is for another signer"] >= 333
-        assert sum(outcomes.values()) == 800 + 5 + 1000
+        assert outcomes["the authorisation is not genuine"] == 1000
+        assert outcomes["the authorisation is over, or good for too long"] == 1000
+        assert sum(outcomes.values()) == 4 * 1000
         await signers.close()
 
     run(scenario)
+
+
+def test_of_a_thousand_at_once_at_several_signers_one_signs(
+    tokens: Tokens, running: Tokens
+) -> None:
+    """The same authorisation over thirty connections to three processes."""
+    more = tokens.start(1)
+
+    async def scenario() -> None:
+        signers, seals = client(running), Seals(running)
+        await seals.make(signers)
+        paths = sockets(running.signers)
+        assert len(paths) == 3
+        lines = [await Line.open(paths[number % 3]) for number in range(30)]
+        certificate = seals.certificates["acme"]
+        wanted = digest("once")
+        once = seals.grant(lines[0].hello.boot, digests=[wanted])
+        answers: list[Answer] = []
+
+        async def replay(line: Line, times: int) -> None:
+            request = SignDocuments(once, certificate)
+            answers.extend([await line.ask(request) for _ in range(times)])
+
+        await asyncio.gather(
+            *(replay(line, 34 if number < 10 else 33) for number, line in enumerate(lines))
+        )
+        assert len(answers) == 1000
+        (signed,) = [answer for answer in answers if isinstance(answer, Values)]
+        attributes = cms.signed_attributes(wanted, certificate)
+        cms.verify_signature_value(certificate, ECDSA, attributes, signed.values[0])
+        refusals = Counter(one.detail for one in answers if isinstance(one, Failed))
+        assert set(refusals) == {
+            "the authorisation was taken before",
+            "the authorisation is for another signer",
+        }
+        await signers.close()
+
+    try:
+        run(scenario)
+    finally:
+        end(more)
 
 
 def test_an_authorisation_does_not_outlive_its_signer(tokens: Tokens, running: Tokens) -> None:

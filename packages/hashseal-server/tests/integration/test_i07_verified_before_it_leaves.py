@@ -13,15 +13,26 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from sqlalchemy import text
+from subjects import certificate_for
 
 from hashseal_core import tsp
-from hashseal_core.algorithms import Digest, DigestAlgorithm, KeyAlgorithm
+from hashseal_core.algorithms import (
+    Digest,
+    DigestAlgorithm,
+    KeyAlgorithm,
+    SignatureAlgorithm,
+    SignatureScheme,
+)
 from hashseal_core.errors import FaultySignature, HashsealError
-from hashseal_server.keystore import software
+from hashseal_server.keystore import verified
+from hashseal_server.keystore.port import DocumentOrder
+from hashseal_server.keystore.purpose import Purpose
 from hashseal_server.keystore.software import SoftwareKeyStore
 from hashseal_server.pki.model import LegalPerson
 
 Faulty = Callable[[], None]
+SYSTEM_FAILURE = b"\x03\x05\x06" + (0x80000000 >> 25).to_bytes(4, "big")
+"""PKIFailureInfo with bit 25 alone, as a BIT STRING: six bits of the last octet are unused."""
 
 
 def flipped(value: bytes) -> bytes:
@@ -29,19 +40,15 @@ def flipped(value: bytes) -> bytes:
     return value[:-1] + bytes([value[-1] ^ 1])
 
 
-@pytest.fixture(params=["inside the key store", "the key store itself"])
-def break_keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    """From now on every signature is wrong; in the second case the key store does not notice."""
+@pytest.fixture
+def break_keys(monkeypatch: pytest.MonkeyPatch) -> Faulty:
+    """From now on every signature that the key store makes is wrong, and it does not notice."""
 
-    def inside() -> None:
-        real = software._sign
-        monkeypatch.setattr(software, "_sign", lambda *a: flipped(real(*a)))
-
-    def itself() -> None:
+    def broken() -> None:
         real = SoftwareKeyStore.sign
         monkeypatch.setattr(SoftwareKeyStore, "sign", lambda *a: flipped(real(*a)))
 
-    return inside if request.param == "inside the key store" else itself
+    return broken
 
 
 def test_no_signature_and_no_charge(service, break_keys: Faulty) -> None:
@@ -70,6 +77,7 @@ def test_no_timestamp(service, break_keys: Faulty) -> None:
         answer = await api.http.post("/tsa", content=query, headers=headers)
         with pytest.raises(HashsealError, match="refused"):
             tsp.token_of_response(answer.content)
+        assert answer.content.endswith(SYSTEM_FAILURE)
         body = {
             "signature_id": signed["signatures"][0]["id"],
             "hash": base64.b64encode(hashlib.sha256(b"file").digest()).decode(),
@@ -91,6 +99,24 @@ def test_no_status_response(service, break_keys: Faulty) -> None:
         answer = await api.operator.authority.ocsp(request.public_bytes(Encoding.DER))
         read = ocsp.load_der_ocsp_response(answer)
         assert read.response_status is ocsp.OCSPResponseStatus.TRY_LATER
+
+    service(scenario)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_signature_over_a_digest_itself(service, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(api) -> None:
+        keys = api.operator.keystore
+        key = keys.generate(KeyAlgorithm.P256, Purpose.RAW, api.account)
+        asked = [Digest(DigestAlgorithm.SHA256, hashlib.sha256(b"chosen").digest())]
+        certificate = certificate_for(keys.public_key(key))
+        algorithm = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
+        order = DocumentOrder(api.account, key, certificate, algorithm, asked)
+        assert len(verified.sign_digests_here(keys, order)) == 1
+        real = SoftwareKeyStore.sign_digest
+        monkeypatch.setattr(SoftwareKeyStore, "sign_digest", lambda *a: flipped(real(*a)))
+        with pytest.raises(FaultySignature):
+            verified.sign_digests_here(keys, order)
 
     service(scenario)
 

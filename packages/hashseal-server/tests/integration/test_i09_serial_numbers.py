@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -10,8 +15,12 @@ from sqlalchemy import text
 
 from hashseal_core import tsp
 from hashseal_core.algorithms import Digest, DigestAlgorithm, KeyAlgorithm
-from hashseal_core.errors import StorageUnavailable
+from hashseal_core.errors import StorageUnavailable, TimestampUnavailable
+from hashseal_server.main import operator
+from hashseal_server.pki.issuance import new_serial
 from hashseal_server.pki.model import LegalPerson
+from hashseal_server.settings import Settings
+from hashseal_server.web.observing import logger
 
 DIGEST = Digest(DigestAlgorithm.SHA256, bytes(range(32)))
 TOKENS, CERTIFICATES = 400, 12
@@ -72,3 +81,60 @@ def test_a_number_that_comes_again_is_refused_before_anything_is_signed(
         assert (await api.operator.authority.find(first.serial)).certificate == first.certificate
 
     service(scenario)
+
+
+PROCESSES, EACH = 4, 250_000
+OCTETS = 20
+"""A timestamp's serial number has 159 bits, a certificate's 129."""
+
+
+def test_a_million_over_several_processes(tmp_path: Path) -> None:
+    """Half of them as a unit takes them for its tokens, half as the authority for certificates."""
+
+    async def prepare() -> None:
+        async with operator(Settings(data_dir=tmp_path / "service")) as opened:
+            await opened.initialise()
+
+    asyncio.run(prepare())
+    crew = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(tmp_path / "service"), str(tmp_path / f"{number}.bin")]
+        )
+        for number in range(PROCESSES)
+    ]
+    assert [one.wait(300) for one in crew] == [0] * PROCESSES
+    whole = b"".join((tmp_path / f"{number}.bin").read_bytes() for number in range(PROCESSES))
+    assert len(whole) == PROCESSES * EACH * OCTETS
+
+    def taken() -> Iterator[bytes]:
+        for at in range(0, len(whole), OCTETS):
+            yield whole[at : at + OCTETS]
+
+    assert len(set(taken())) == PROCESSES * EACH
+    lengths = {int.from_bytes(one, "big").bit_length() for one in taken()}
+    assert lengths == {159, 129}
+
+
+def draw(folder: Path, out: Path) -> None:
+    """One process of several: the numbers that it would sign, in a file."""
+
+    async def scenario() -> list[int]:
+        async with operator(Settings(data_dir=folder), migrate=False) as opened:
+            unit = await opened.timestamps()
+            await unit.begin(logger("text", "error"))
+            tokens: list[int] = []
+            while len(tokens) < EACH // 2:
+                try:
+                    tokens += [unit._begin(DIGEST, None)[1].serial for _ in range(2_500)]
+                except TimestampUnavailable:  # its lease lasts for seconds, and this is no server
+                    await asyncio.sleep(0.2)
+                await unit.ready()
+            return tokens + [new_serial() for _ in range(EACH // 2)]
+
+    with out.open("wb") as file:
+        for serial in asyncio.run(scenario()):
+            file.write(serial.to_bytes(OCTETS, "big"))
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
-from hashseal_server.pki.model import Role
+from hashseal_server.pki.model import Planned, Role
 from hashseal_server.pki.store import PkiStore
 
 SUCCESSFUL = ocsp.OCSPResponseStatus.SUCCESSFUL
@@ -60,7 +60,8 @@ def test_what_was_never_issued(service) -> None:
         store = PkiStore(api.operator.database)
         planned, void = 3 << 127, (3 << 127) + 1
         for serial in (planned, void):
-            await store.plan(serial, Role.TSU, "issuing", "nokey", "CN=Nobody", datetime.now(UTC))
+            at = datetime.now(UTC)
+            await store.plan(Planned(serial, Role.TSU, "issuing", "nokey", "CN=Nobody", at))
         await store.void(void)
         for serial in (planned, void):
             assert await asked(issuing, serial) is UNKNOWN

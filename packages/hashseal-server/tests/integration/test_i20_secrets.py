@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -12,18 +10,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-from sqlalchemy import text
+from csc_calls import Csc
+from needles import everything, written
 
 from hashseal_core.algorithms import KeyAlgorithm
 from hashseal_server.pki.model import LegalPerson
 from hashseal_server.signing.store import SigningStore
-
-
-def written(octets: bytes) -> set[bytes]:
-    """The ways in which these octets may be written down, without what differs at their ends."""
-    coded = {base64.b64encode(octets[shift:])[4:-8] for shift in range(3)}
-    coded |= {one.replace(b"+", b"-").replace(b"/", b"_") for one in coded}
-    return {octets, octets.hex().encode(), octets.hex().upper().encode(), *coded}
 
 
 def private_numbers(keys, secret: bytes) -> list[bytes]:
@@ -37,22 +29,6 @@ def private_numbers(keys, secret: bytes) -> list[bytes]:
         elif isinstance(key, rsa.RSAPrivateKey):
             found.append(key.private_numbers().p.to_bytes(192, "big"))
     return found
-
-
-async def everything(database) -> bytes:
-    """Every column of every table, as text and as octets."""
-    parts: list[bytes] = []
-    async with database.read() as connection:
-        kind = database.engine.dialect.name
-        listing = (
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
-            if kind == "sqlite"
-            else "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        )
-        for table in (await connection.execute(text(listing))).scalars().all():
-            for row in (await connection.execute(text(f'SELECT * FROM "{table}"'))).all():
-                parts += [v if isinstance(v, bytes) else repr(v).encode() for v in row]
-    return b"\n".join(parts)
 
 
 def test_secrets_are_nowhere(service, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
@@ -75,6 +51,16 @@ def test_secrets_are_nowhere(service, monkeypatch: pytest.MonkeyPatch, capfd) ->
             await api.get("/metrics"),
             await api.get("/readyz"),
         ]
+        csc, pin = Csc(api), "canary-8261-pin"
+        sad = await csc.authorised(api.seal, "csc", "more", PIN=pin, OTP=pin)
+        asked = {"credentialID": api.seal, "hashes": [sad], "authData": [{"id": pin, "value": pin}]}
+        answers += [
+            await csc.sign_doc(sad, "csc"),
+            await csc.sign_doc(sad, "csc"),
+            await csc.sign_doc(sad, "more", credential=sad[:32]),
+            await csc.post("credentials/authorize", asked),
+            await csc.post(f"credentials/{sad}", {}),
+        ]
         api.token = token[:-1] + ("a" if token[-1] != "a" else "b")
         answers.append(await api.sign("wrong token"))
         api.token = token
@@ -85,6 +71,7 @@ def test_secrets_are_nowhere(service, monkeypatch: pytest.MonkeyPatch, capfd) ->
         with monkeypatch.context() as broken:
             broken.setattr(SigningStore, "commit", explode)
             answers.append(await api.sign("explode"))
+            answers.append(await csc.sign_doc(sad, "more"))
         assert {a.status_code for a in answers} >= {200, 400, 401, 404, 500}
         await api.operator.audit.sequence()
 
@@ -92,6 +79,7 @@ def test_secrets_are_nowhere(service, monkeypatch: pytest.MonkeyPatch, capfd) ->
         keys = private_numbers(folder / "keys", secret)
         assert len(keys) > 8
         secrets = [token.encode(), other.encode(), token.rpartition("_")[2].encode(), secret]
+        secrets += [sad.encode(), pin.encode()]
         needles = {form for one in [*secrets, *keys] for form in written(one)}
         printed = capfd.readouterr()
         files = [p for p in folder.rglob("*") if p.is_file() and p.name != "secret"]

@@ -24,7 +24,9 @@ def test_each_request_is_one_line_without_anything_secret(service) -> None:
         await api.get(f"/v1/seals/{api.seal}")
         await api.http.get("/nothing/here")
         text = api.log.getvalue()
-        lines = [json.loads(line) for line in text.splitlines()]
+        told_all = [json.loads(line) for line in text.splitlines()]
+        assert [line["event"] for line in told_all[:1]] == ["timestamping-unit"]
+        lines = [line for line in told_all if line["event"] == "request"]
         told = [(line["method"], line["route"], line["status"], line["code"]) for line in lines]
         assert told == [
             ("POST", "/v1/documents/sign", 200, None),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ import httpx2
 import pytest
 from sqlalchemy import create_engine, text
 
+from hashseal_core import tsp
+from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import ConfigurationInvalid
 from hashseal_server import main
 from hashseal_server.main import operator
@@ -88,8 +91,11 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in found]
 
 
-@pytest.fixture
-def access(environment: dict[str, str]) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def operated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A service with an account, founded once with the operator's commands; tests take a copy."""
+    folder = tmp_path_factory.mktemp("operated") / "service"
+    environment = {**os.environ, "HASHSEAL_DATA_DIR": str(folder)}
     operate(environment, "init")
     account = operate(environment, "account", "create", "Test Organisation")["id"]
     operate(environment, "order", "record", "--account", account, "--calls", "20000")
@@ -99,11 +105,18 @@ def access(environment: dict[str, str]) -> dict[str, str]:
         "--country", "CH", "--algorithm", "RSA-3072",
     )  # fmt: skip
     token = operate(environment, "token", "create", "--account", account)
-    return {"token": token["token"], "seal": seal["id"]}
+    return folder, {"token": token["token"], "seal": seal["id"]}
+
+
+@pytest.fixture
+def access(environment: dict[str, str], operated: tuple[Path, dict[str, str]]) -> dict[str, str]:
+    folder, made = operated
+    shutil.copytree(folder, environment["HASHSEAL_DATA_DIR"])
+    return made
 
 
 def sign(url: str, access: dict[str, str], key: str, size: int = 1) -> int | None:
-    """The status of one call; None when the connection was refused before it was accepted."""
+    """The status of one call; None when the connection was refused, or reset before it was read."""
     hashes = [f"{n:042d}8=" for n in range(1, size + 1)]
     headers = {"authorization": f"Bearer {access['token']}", "idempotency-key": key}
     try:
@@ -113,7 +126,9 @@ def sign(url: str, access: dict[str, str], key: str, size: int = 1) -> int | Non
             headers=headers,
             timeout=60,
         )
-    except httpx2.ConnectError:
+    except (httpx2.ConnectError, httpx2.ReadError):
+        # Reset: the kernel had taken it, and no worker did before the end. A call that a worker has
+        # read ends, when it is dropped, as RemoteProtocolError, which no test forgives.
         return None
     return answer.status_code
 
@@ -144,10 +159,16 @@ def test_every_accepted_call_is_answered_when_the_end_is_ordered(
     start: Start, access, environment, workers: str
 ) -> None:
     process, url = start("--workers", workers)
-    with ThreadPoolExecutor(24) as pool:
+    headers = {"authorization": f"Bearer {access['token']}"}
+    with ThreadPoolExecutor(25) as pool:
+        reader = pool.submit(httpx2.get, f"{url}/v1/events?wait=30", headers=headers, timeout=60)
         calls = [pool.submit(sign, url, access, f"drain-{n}", 40) for n in range(24)]
         time.sleep(1.0)
+        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
+        # Who waits for an event is let go, and does not hold the end up.
+        assert reader.result().json()["events"] == []
+        assert time.monotonic() - began < 25
         statuses = [call.result() for call in calls]
     assert process.wait(60) == 0
     assert set(statuses) <= {200, None}
@@ -204,7 +225,7 @@ def test_two_replicas_share_the_background_work(start: Start, access, environmen
 
 WITHOUT_DBOS = """
 import asyncio, pathlib, sys
-from hashseal_server.main import sandbox
+from hashseal_server.sandbox import sandbox
 async def use():
     async with sandbox(pathlib.Path(sys.argv[1])):
         pass
@@ -222,6 +243,34 @@ def test_neither_the_sandbox_nor_a_command_loads_dbos(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+def test_each_worker_timestamps_with_a_unit_of_its_own(start: Start, access, environment) -> None:
+    process, url = start("--workers", "3")
+    until = time.monotonic() + 30
+    while True:
+        done = subprocess.run(
+            [sys.executable, "-m", "hashseal_server.cli", "tsu", "list", "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        units = [json.loads(line) for line in done.stdout.splitlines()]
+        held = {unit["owner"] for unit in units if unit["state"] == "held"}
+        if len(held) == 3:
+            break
+        assert time.monotonic() < until, units
+    assert len(units) == 3  # made before the workers began
+    # A process that lives elsewhere on the same database finds one as well.
+    _, other = start("--role", "tsa")
+    query = tsp.build_request(Digest(DigestAlgorithm.SHA256, bytes(range(32))))
+    headers = {"content-type": "application/timestamp-query"}
+    for address in (url, other):
+        answer = httpx2.post(f"{address}/tsa", content=query, headers=headers, timeout=30)
+        tsp.token_of_response(answer.content)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
 
 
 def test_a_port_that_is_taken_is_told(environment, access) -> None:

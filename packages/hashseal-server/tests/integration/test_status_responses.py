@@ -13,9 +13,12 @@ from cryptography.x509 import ocsp
 from sqlalchemy import text
 
 from hashseal_core.algorithms import KeyAlgorithm
+from hashseal_core.errors import KeystoreUnavailable
 from hashseal_server import main
 from hashseal_server.keystore.software import SoftwareKeyStore
+from hashseal_server.pki.model import LegalPerson
 from hashseal_server.pki.response_store import ResponseStore
+from hashseal_server.pki.revocation import Revoked
 from hashseal_server.pki.service import ISSUING, ROOT
 from hashseal_server.pki.store import PkiStore
 
@@ -126,7 +129,7 @@ LATER = timedelta(hours=12, minutes=1)
 def test_the_job_makes_and_renews_every_response(service, monkeypatch, signatures) -> None:
     async def scenario(api) -> None:
         book = await api.operator.seals()
-        subject = main.LegalPerson("More", "Test Organisation", "NTRCH-1", "CH")
+        subject = LegalPerson("More", "Test Organisation", "NTRCH-1", "CH")
         for _ in range(66):  # with the first seal, unit and issuing authority: two batches
             await book.create(api.account, subject, kind="official", algorithm=KeyAlgorithm.P256)
         assert await rows(api) == []
@@ -211,7 +214,7 @@ def test_a_revocation_takes_the_responses_along(service, monkeypatch) -> None:
         assert len(await rows(api)) == 2
         # In the transaction itself, not in what may follow it.
         assert await PkiStore(api.operator.database).revoke(
-            serial, "keyCompromise", datetime.now(UTC).replace(microsecond=0)
+            Revoked(serial, datetime.now(UTC).replace(microsecond=0), "keyCompromise")
         )
         assert await rows(api) == []
         for algorithm in (hashes.SHA1(), hashes.SHA256()):
@@ -234,7 +237,7 @@ def test_a_list_that_lacks_a_revocation_is_made_anew(service) -> None:
         serial, *_ = await seal_of(api)
         authority = api.operator.authority
         at = datetime.now(UTC).replace(microsecond=0)
-        assert await PkiStore(api.operator.database).revoke(serial, "keyCompromise", at)
+        assert await PkiStore(api.operator.database).revoke(Revoked(serial, at, "keyCompromise"))
         stale = x509.load_der_x509_crl(await authority.crl(ISSUING))
         assert stale.get_revoked_certificate_by_serial_number(serial) is None
         for label in (ROOT, ISSUING):
@@ -253,11 +256,12 @@ def test_lists_are_renewed_at_half_of_their_life(service, monkeypatch) -> None:
         authority = api.operator.authority
         first = await PkiStore(api.operator.database).newest_list(ISSUING)
         real = main.now
-        for days, number in ((3, 1), (4, 2)):
-            monkeypatch.setattr(authority, "_now", lambda d=days: real() + timedelta(days=d))
+        for days, another in ((3, False), (4, True)):
+            then = real() + timedelta(days=days)
+            monkeypatch.setattr(authority._lists, "_now", lambda at=then: at)
             await authority.renew_crl(ISSUING)
             newest = await PkiStore(api.operator.database).newest_list(ISSUING)
-            assert newest[0] == number
+            assert (newest[0] > first[0]) is another
         assert newest[2] - first[2] > timedelta(days=3, hours=23)
 
     service(scenario)
@@ -290,3 +294,79 @@ def test_a_response_signed_before_a_revocation_is_neither_kept_nor_given(
         assert set(kept) <= {"revoked"}
 
     replicas(3, scenario)
+
+
+async def lists_of(api) -> list[int]:
+    statement = text("SELECT number FROM revocation_list WHERE issuer = 'issuing' ORDER BY number")
+    async with api.operator.database.read() as connection:
+        return list(await connection.scalars(statement))
+
+
+async def planned(api) -> int:
+    statement = text("SELECT count(*) FROM audit_record WHERE event LIKE '%list.planned%'")
+    async with api.operator.database.read() as connection:
+        return int(await connection.scalar(statement))
+
+
+def later(api, monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    at = main.now() + timedelta(days=days)
+    monkeypatch.setattr(api.operator.authority._lists, "_now", lambda: at)
+
+
+def test_whoever_wants_a_list_at_its_end_has_one_made_for_all(
+    replicas, monkeypatch, signatures: list[str]
+) -> None:
+    async def scenario(apis) -> None:
+        first, before = await lists_of(apis[0]), await planned(apis[0])
+        signatures.clear()
+        for api in apis:
+            later(api, monkeypatch, 4)  # the job's turn, nobody else's
+            await asyncio.gather(*(api.operator.authority.crl(ISSUING) for _ in range(10)))
+        assert (await lists_of(apis[0]), signatures) == (first, [])
+        for api in apis:
+            later(api, monkeypatch, 5.5)
+        made = await asyncio.gather(
+            *(api.operator.authority.crl(ISSUING) for _ in range(25) for api in apis)
+        )
+        assert len(await lists_of(apis[0])) == len(first) + 1
+        assert await planned(apis[0]) - before == len(signatures) <= len(apis)
+        newest = await apis[0].operator.authority.crl(ISSUING)
+        assert newest in made
+        assert len(set(made)) <= 2  # the one before is given while this one is made
+
+    replicas(2, scenario)
+
+
+def test_the_kept_list_is_given_while_no_other_can_be_made(service, monkeypatch) -> None:
+    async def scenario(api) -> None:
+        kept = await api.operator.authority.crl(ISSUING)
+        tried = []
+
+        def away(_self, key, _message, _algorithm):
+            tried.append(key)
+            raise KeystoreUnavailable("the signers are away")
+
+        monkeypatch.setattr(SoftwareKeyStore, "sign", away)
+        later(api, monkeypatch, 6)
+        for _ in range(3):
+            answer = await api.http.get("/crl/issuing.crl")
+            assert (answer.status_code, answer.content) == (200, kept)
+        assert len(tried) == 1  # it rests after a failure
+        later(api, monkeypatch, 7)
+        with pytest.raises(KeystoreUnavailable):
+            await api.operator.authority.crl(ISSUING)
+
+    service(scenario)
+
+
+def test_the_last_list_of_an_authority_is_not_made_again_and_again(service, monkeypatch) -> None:
+    async def scenario(api) -> None:
+        authority = api.operator.authority
+        end = (await authority.authorities.get(ISSUING)).certificate.not_valid_after_utc
+        later(api, monkeypatch, (end - main.now()) / timedelta(days=1) - 1)
+        last = await authority.crl(ISSUING)
+        assert x509.load_der_x509_crl(last).next_update_utc == end
+        await authority.renew_crl(ISSUING)
+        assert await authority.crl(ISSUING) == last
+
+    service(scenario)

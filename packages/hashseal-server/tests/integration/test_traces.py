@@ -105,9 +105,12 @@ def test_an_error_tells_its_kind_only(other_settings, received: list[bytes]) -> 
     made = OtlpTracing(other_settings["traces_url"])
     with pytest.raises(ValueError, match="hs_secret"), made.step("failing"):
         raise ValueError("hs_secret")
+    with pytest.raises(ValueError, match="hs_secret"), made.request(None):
+        raise ValueError("hs_secret")
     made.close()
-    (span,) = spans(received)
-    assert [a.value.string_value for a in span.attributes] == ["ValueError"]
+    step, request = spans(received)
+    assert [a.value.string_value for a in step.attributes] == ["ValueError"]
+    assert request.name == "request"
     assert b"hs_secret" not in b"".join(received)
 
 

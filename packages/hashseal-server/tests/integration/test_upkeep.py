@@ -31,10 +31,13 @@ from hashseal_server.web.observing import logger
 
 JOBS = (
     "revocation-lists",
+    "responder-renewal",
     "ocsp-responses",
+    "status-data-of-imported-chains",
     "idempotency-expiry",
     "validation-set-expiry",
     "rate-windows",
+    "access-token-expiry",
     "finished-work",
 )
 
@@ -137,7 +140,9 @@ def test_finished_ticks_are_forgotten_after_a_day(service, monkeypatch) -> None:
         context = upkeep.keeping(
             held.database,
             held.settings.work_database,
-            upkeep.jobs(held.database, held.authority, answers_kept=timedelta(days=30)),
+            upkeep.jobs(
+                held.database, held.authority, held.foreign(), answers_kept=timedelta(days=30)
+            ),
             heart=Heart(held.database, "test"),
             log=logger("json", "info", api.log),
             now=lambda: shifted[0],
@@ -223,7 +228,10 @@ def test_old_answers_go_in_batches_oldest_first(service, monkeypatch) -> None:
         work = {
             one.name: one
             for one in upkeep.jobs(
-                database, api.operator.authority, answers_kept=timedelta(days=30)
+                database,
+                api.operator.authority,
+                api.operator.foreign(),
+                answers_kept=timedelta(days=30),
             )
         }
         ended, pieces = None, []
@@ -247,7 +255,9 @@ def test_validation_sets_outlive_the_answers_that_carry_them(service) -> None:
         database, kept = api.operator.database, timedelta(days=30)
         work = {
             one.name: one
-            for one in upkeep.jobs(database, api.operator.authority, answers_kept=kept)
+            for one in upkeep.jobs(
+                database, api.operator.authority, api.operator.foreign(), answers_kept=kept
+            )
         }
         now = datetime.now(UTC)
         for days, left in ((31.5, 1), (32.5, 0)):

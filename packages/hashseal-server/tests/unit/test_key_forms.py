@@ -105,6 +105,7 @@ TAKEN = {
     Purpose.AUDIT: {"checkpoint"},
     Purpose.TSU: set(),
     Purpose.SEAL: set(),
+    Purpose.RAW: set(),
 }
 
 
@@ -165,3 +166,12 @@ def test_damaged_forms_are_refused_or_whole(form: str, data: st.DataObject) -> N
     except KeystoreRefused:
         return
     assert bytes(octets)[:1] == b"\x30"
+
+
+@pytest.mark.parametrize("serial", [0, -1])
+def test_a_serial_number_that_is_not_positive(serial: int) -> None:
+    version, number, *rest = der.elements(der.only(FORMS["certificate"]).content)
+    changed = der.sequence(version.raw, der.integer(serial), *(one.raw for one in rest))
+    assert number.tag == der.INTEGER
+    with pytest.raises(KeystoreRefused):
+        require_structure(Purpose.CA, changed, ECDSA, NOW)

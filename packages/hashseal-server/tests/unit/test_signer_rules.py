@@ -24,8 +24,13 @@ from hashseal_core.algorithms import (
     SignatureAlgorithm,
     SignatureScheme,
 )
-from hashseal_core.errors import ConfigurationInvalid, KeystoreRefused, KeystoreUnavailable
-from hashseal_server.keystore.authorisation import Authorisation, Authoriser, Grant, Register
+from hashseal_core.errors import (
+    ConfigurationInvalid,
+    FaultySignature,
+    KeystoreRefused,
+    KeystoreUnavailable,
+)
+from hashseal_server.keystore.authorisation import Authorisation, Authoriser, Grant, Kind, Register
 from hashseal_server.keystore.encoding import request_info
 from hashseal_server.keystore.messages import (
     HEAD,
@@ -40,6 +45,8 @@ from hashseal_server.keystore.messages import (
     Key,
     PublicKey,
     Request,
+    SignDated,
+    SignDigests,
     SignDocuments,
     SignRequest,
     SignStructure,
@@ -135,6 +142,7 @@ def test_a_grant_that_was_changed_is_not_genuine(desk: Desk) -> None:
         {"account": "evil"},
         {"certificate": hashlib.sha256(b"another").digest()},
         {"scheme": SignatureScheme.RSA_PSS},
+        {"salt": 20},
         {"digest": DigestAlgorithm.SHA384},
         {"expires_at": 1 << 50},
         {"nonce": secrets.token_bytes(32)},
@@ -218,6 +226,129 @@ def test_key_account_and_certificate_go_together(desk: Desk) -> None:
     desk.refused(desk.sign(desk.authorise(key="../../etc/passwd")), "no such key")
     garbage = b"\x30" * 200
     desk.refused(desk.sign(desk.authorise(certificate=garbage), garbage), "not a certificate")
+
+
+def test_an_authorisation_binds_the_salt(desk: Desk) -> None:
+    salted = SignatureAlgorithm(SignatureScheme.RSA_PSS, DigestAlgorithm.SHA256, 20)
+    key, spki = desk.keys.generate(Purpose.SEAL, KeyAlgorithm.RSA2048, "acme")
+    certificate = certificate_for(spki)
+    asked = {"key": key, "certificate": certificate, "algorithm": salted}
+    for salt in (None, 0, 21, 32):
+        swapped = altered(desk.authorise(**asked), salt=salt)
+        desk.refused(desk.sign(swapped, certificate), "not genuine")
+    answer = desk.sign(desk.authorise(**asked), certificate)
+    assert isinstance(answer, Values)
+    attributes = cms.signed_attributes(digest("one"), certificate)
+    cms.verify_signature_value(certificate, salted, attributes, answer.values[0])
+    other = SignatureAlgorithm(SignatureScheme.RSA_PSS, DigestAlgorithm.SHA256)
+    with pytest.raises(FaultySignature):
+        cms.verify_signature_value(certificate, other, attributes, answer.values[0])
+
+
+def test_a_salt_that_no_scheme_or_key_has_is_refused(desk: Desk) -> None:
+    genuine = msgspec.msgpack.decode(desk.authorise().grant, type=Grant)
+    for salt, because in ((20, "only RSA-PSS"), (-1, "this version"), (513, "this version")):
+        grant = msgspec.msgpack.encode(
+            msgspec.structs.replace(genuine, salt=salt, nonce=secrets.token_bytes(32))
+        )
+        mac = hmac.digest(SECRET, b"hashseal authorisation 1\n" + grant, "sha256")
+        desk.refused(desk.sign(Authorisation(grant, mac)), because)
+    pss = (SignatureScheme.RSA_PSS, DigestAlgorithm.SHA256)
+    with pytest.raises(KeystoreRefused):
+        read_request(frame(SignStructure("ca." + "0" * 32, b"x", *pss, -1))[HEAD:])
+
+
+def test_requests_without_a_salt_are_read_as_before() -> None:
+    """Those of a caller that does not know of salts end with the digest."""
+    asked = SignStructure("ca." + "0" * 32, b"x", *ECDSA_PARTS)
+    shorter = msgspec.msgpack.encode(msgspec.to_builtins(asked, builtin_types=(bytes,))[:-1])
+    assert read_request(shorter) == asked
+
+
+class RawDesk(Desk):
+    """The same with a raw key of the account."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seal_key, self.seal_certificate = self.key, self.certificate
+        self.key, self.spki = self.keys.generate(Purpose.RAW, KeyAlgorithm.P256, "acme")
+        self.certificate = certificate_for(self.spki)
+
+
+def test_a_raw_key_signs_digests_under_its_own_kind_of_authorisation(tmp_path: Path) -> None:
+    desk = RawDesk(tmp_path / "keys")
+    digests = [digest("one"), digest("two")]
+    answer = desk.ask(SignDigests(desk.authorise(*digests, kind=Kind.RAW), desk.certificate))
+    assert isinstance(answer, Values)
+    for one, value in zip(digests, answer.values, strict=True):
+        cms.verify_digest_value(desk.certificate, ECDSA, one, value)
+
+
+def test_raw_and_documents_are_never_taken_for_each_other(tmp_path: Path) -> None:
+    desk = RawDesk(tmp_path / "keys")
+    certificate = desk.certificate
+    # An authorisation of one kind is not genuine for another.
+    for kind, request in (
+        (Kind.DOCUMENTS, SignDigests),
+        (Kind.DATED, SignDigests),
+        (Kind.RAW, SignDocuments),
+        (Kind.RAW, SignDated),
+        (Kind.DOCUMENTS, SignDated),
+        (Kind.DATED, SignDocuments),
+    ):
+        granted = desk.authorise(kind=kind, signing_time=NOW if kind is Kind.DATED else None)
+        desk.refused(desk.ask(request(granted, certificate)), "not genuine")
+    # Nor does a genuine one of the right kind let a key of the other purpose sign.
+    seal = {"key": desk.seal_key, "certificate": desk.seal_certificate}
+    raw = desk.authorise(kind=Kind.RAW, **seal)
+    desk.refused(desk.ask(SignDigests(raw, desk.seal_certificate)), "another purpose")
+    desk.refused(desk.sign(desk.authorise()), "another purpose")
+    # Bound to account, certificate and signer, good once and for seconds, as the others.
+    for changes, because in (
+        ({"account": "evil"}, "another account"),
+        ({"boot": b"x" * 32}, "another signer"),
+        ({"now": NOW - timedelta(minutes=5)}, "over"),
+        ({"certificate": desk.seal_certificate}, "another certificate"),
+    ):
+        granted = desk.authorise(kind=Kind.RAW, **changes)
+        desk.refused(desk.ask(SignDigests(granted, certificate)), because)
+    once = desk.authorise(kind=Kind.RAW)
+    assert isinstance(desk.ask(SignDigests(once, certificate)), Values)
+    again = desk.ask(SignDigests(once, certificate))
+    assert isinstance(again, Failed)
+    assert "taken before" in again.detail
+    # Bytes that are handed in are signed by neither.
+    desk.keys.signatures = 0
+    structure = SignStructure(
+        desk.key, b"hashseal audit checkpoint 1\n", ECDSA.scheme, ECDSA.digest
+    )
+    desk.refused(desk.ask(structure), "form")
+
+
+def test_the_time_in_cades_is_the_authorised_one(desk: Desk) -> None:
+    granted = desk.authorise(kind=Kind.DATED, signing_time=NOW)
+    answer = desk.ask(SignDated(granted, desk.certificate))
+    assert isinstance(answer, Values)
+    attributes = cms.signed_attributes(digest("one"), desk.certificate, signing_time=NOW)
+    cms.verify_signature_value(desk.certificate, ECDSA, attributes, answer.values[0])
+
+
+def test_the_time_in_cades_is_that_of_the_signers_clock(desk: Desk) -> None:
+    def ask(stated: datetime) -> Answer:
+        granted = desk.authorise(kind=Kind.DATED, signing_time=stated)
+        return desk.ask(SignDated(granted, desk.certificate))
+
+    for away in (timedelta(seconds=-11), timedelta(seconds=11), timedelta(days=-365)):
+        desk.refused(ask(NOW + away), "clock")
+    for near in (timedelta(seconds=-10), timedelta(seconds=10)):
+        assert isinstance(ask(NOW + near), Values)
+    desk.keys.signatures = 0
+    for signed_at in (1 << 62, -1):  # no time that there is
+        genuine = msgspec.msgpack.decode(desk.authorise().grant, type=Grant)
+        parts = [*msgspec.structs.astuple(genuine), signed_at]
+        grant = msgspec.msgpack.encode(parts)
+        mac = hmac.digest(SECRET, Kind.DATED.value + grant, "sha256")
+        desk.refused(desk.ask(SignDated(Authorisation(grant, mac), desk.certificate)), "version")
 
 
 def test_a_degenerate_digest_is_refused(desk: Desk) -> None:

@@ -21,8 +21,10 @@ from hashseal import console, pdf, validation
 from hashseal.client.extending import Extension, extend
 from hashseal.client.http import Client
 from hashseal.client.signing import PreparedSigning, SigningResult, prepare, resume, sign
+from hashseal.client.visible import Visibility, seen
 from hashseal.folders import sandbox_anchor
 from hashseal.output import targets, write_new
+from hashseal.pdf.placement import HELP
 from hashseal_core import protocol
 from hashseal_core.algorithms import Level
 from hashseal_core.errors import ConfigurationInvalid, HashsealError, InputUnreadable, Internal
@@ -51,6 +53,13 @@ Force = Annotated[bool, typer.Option("--force", help="replace existing outputs")
 Password = Annotated[
     str | None, typer.Option(envvar="HASHSEAL_PASSWORD", help="password of an encrypted file")
 ]
+Appearance = Annotated[
+    Visibility | None,
+    typer.Option(help="what is seen of the signature; default: none, or the seal with --seal-at"),
+]
+SealAt = Annotated[str | None, typer.Option(help=f"where the seal stands: {HELP}")]
+Reason = Annotated[str | None, typer.Option(help="why it is signed; written into the signature")]
+Location = Annotated[str | None, typer.Option(help="where it is signed; likewise")]
 Anchor = Annotated[
     list[Path] | None,
     typer.Option("--trust-anchor", help="PEM file of a trusted root; default: the sandbox's"),
@@ -86,10 +95,17 @@ def sign_command(
     jobs: Annotated[int, typer.Option(min=1, max=32, help="files at the same time")] = 1,
     force: Force = False,
     password: Password = None,
+    appearance: Appearance = None,
+    seal_at: SealAt = None,
+    reason: Reason = None,
+    location: Location = None,
 ) -> None:
     """Sign files; only hashes leave this machine."""
     places = targets(files, output, ".signed.pdf")
-    options = pdf.SignatureOptions(contents_size=1, password=password)
+    visible = seen(appearance, seal_at)
+    options = pdf.SignatureOptions(
+        contents_size=1, password=password, reason=reason, location=location
+    )
     with _service(url, token, use_sandbox=use_sandbox) as client:
 
         def one(source: Path) -> dict[str, Any]:
@@ -100,6 +116,7 @@ def sign_command(
                 level=level,
                 options=options,
                 overwrite=force,
+                visible=visible,
             )
             return _signed(client.run(workflow))
 
@@ -119,10 +136,17 @@ def prepare_command(
     as_json: Json = False,
     force: Force = False,
     password: Password = None,
+    appearance: Appearance = None,
+    seal_at: SealAt = None,
+    reason: Reason = None,
+    location: Location = None,
 ) -> None:
     """Prepare files whose hash will be signed later, or elsewhere."""
     places = targets(files, output, ".prepared.pdf")
-    options = pdf.SignatureOptions(contents_size=1, password=password)
+    visible = seen(appearance, seal_at)
+    options = pdf.SignatureOptions(
+        contents_size=1, password=password, reason=reason, location=location
+    )
     with _service(url, token, use_sandbox=use_sandbox) as client:
 
         def one(source: Path) -> dict[str, Any]:
@@ -131,7 +155,13 @@ def prepare_command(
             if force:
                 state.unlink(missing_ok=True)
             workflow = prepare(
-                source, target, seal_id=seal, level=level, options=options, overwrite=force
+                source,
+                target,
+                seal_id=seal,
+                level=level,
+                options=options,
+                overwrite=force,
+                visible=visible,
             )
             signing = client.run(workflow)
             try:
@@ -148,6 +178,7 @@ def prepare_command(
                 "hash": digest.value.hex(),
                 "request": msgspec.to_builtins(signing.request),
                 "idempotency_key": signing.idempotency_key,
+                "covered_fields": list(signing.prepared.covered_fields),
             }
 
         told = console.each(files, one, console.say_prepared, as_json=as_json)
@@ -332,6 +363,7 @@ def _signed(result: SigningResult) -> dict[str, Any]:
         "signature": result.signature_id,
         "timestamp": {"time": str(stamp.time), "serial": stamp.serial} if stamp else None,
         "validation": found,
+        "covered_fields": list(result.covered_fields),
         "charged": result.charged,
         "balance": {"free": result.balance.free, "paid": result.balance.paid},
     }

@@ -84,6 +84,7 @@ def say_signed(made: dict[str, Any]) -> None:
             f"  evidence  {found['certificates']} certificates, {found['ocsp_responses']} OCSP "
             f"responses, {found['crls']} CRLs"
         )
+    _warn_of_covered(made["covered_fields"])
     print(f"  charged   {made['charged']} call, signature {made['signature']}")
 
 
@@ -91,7 +92,13 @@ def say_prepared(made: dict[str, Any]) -> None:
     """Where the two halves of a prepared signing are."""
     print(f"{made['output']}: prepared, waits for its signature")
     print(f"  hash      {made['hash_algorithm']} {made['hash']}")
+    _warn_of_covered(made["covered_fields"])
     print(f"  state     {made['state']} (hashseal resume {made['state']})")
+
+
+def _warn_of_covered(fields: list[str]) -> None:
+    if fields:
+        print(f"  warning   the seal covers: {', '.join(fields)}")
 
 
 def say_extended(made: dict[str, Any]) -> None:
@@ -109,7 +116,8 @@ def say_extended(made: dict[str, Any]) -> None:
 
 def say_report(found: dict[str, Any]) -> None:
     """A validation report for a person."""
-    print(f"{found['file']}: {found['verdict'].upper()}")
+    why = f" ({found['code']})" if found["code"] != found["verdict"] else ""
+    print(f"{found['file']}: {found['verdict'].upper()}{why}")
     print(f"  {found['words']}")
     for one in found["signatures"]:
         mark = "✓" if one["integrity"] and one["trusted"] else "✗"

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hashseal.client.http import Client
 from hashseal.folders import sandbox_anchor, sandbox_folder
-from hashseal_server import main as service
+from hashseal_server import sandbox as service
 
 URL = "http://sandbox"
 

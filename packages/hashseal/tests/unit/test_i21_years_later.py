@@ -16,6 +16,8 @@ from hashseal.client.signing import sign
 from hashseal_core.algorithms import Level
 from hashseal_core.errors import EvidenceUnavailable, PdfUnsupported
 from hashseal_server import main as service
+from hashseal_server import timestamping
+from hashseal_server.infra.timekeeping import Reading, reading
 
 YEAR = timedelta(days=365)
 DAY = timedelta(days=1)
@@ -26,7 +28,13 @@ def clock(monkeypatch: pytest.MonkeyPatch):
     """Sets the service's clock ahead; the files are judged by a time of their own."""
 
     def ahead(by: timedelta) -> None:
+        def shifted() -> Reading:
+            now = reading()
+            return Reading(now.wall + int(by.total_seconds()) * 10**9, now.elapsed)
+
         monkeypatch.setattr(service, "now", lambda: datetime.now(UTC) + by)
+        monkeypatch.setattr(timestamping, "_now", lambda: datetime.now(UTC) + by)
+        monkeypatch.setattr(timestamping, "reading", shifted)
 
     return ahead
 

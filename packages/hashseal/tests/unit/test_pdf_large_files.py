@@ -35,7 +35,7 @@ from hashseal.pdf import (
     read_signatures,
 )
 from hashseal.pdf.octet_ranges import RunningDigest
-from hashseal_core.algorithms import DigestAlgorithm
+from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import (
     InputUnreadable,
     OutputRefused,
@@ -171,7 +171,7 @@ def test_the_tag_stays_in_the_process_and_with_its_values(tmp_path: Path, pieces
     for text in (made.to_json().replace("{", '{"tag": 1, ', 1), '{"tag": null}'):
         with pytest.raises(PdfNotPrepared):
             PreparedDocument.from_json(text)
-    lied = replace(made, digest=replace(made.digest, value=bytes(range(32))))
+    lied = replace(made, digest=Digest(made.digest.algorithm, bytes(range(32))))
     with pytest.raises(PdfNotPrepared):
         embed(target, lied, SIGNATURE)
     embed(target, made, SIGNATURE)

@@ -6,7 +6,8 @@ and `check` take the opposite way and trust nothing.
 
 from hashseal_core.cms.algorithm_identifiers import signature_identifier
 from hashseal_core.cms.attributes import CONTENT_DATA, CONTENT_TST_INFO, signed_attributes
-from hashseal_core.cms.checking import check, verify_signature_value
+from hashseal_core.cms.checking import check, verify_digest_value, verify_signature_value
+from hashseal_core.cms.long_term import with_material
 from hashseal_core.cms.signed_data import (
     Frame,
     SignedData,
@@ -30,5 +31,7 @@ __all__ = [
     "signature_size",
     "signed_attributes",
     "strip_padding",
+    "verify_digest_value",
     "verify_signature_value",
+    "with_material",
 ]

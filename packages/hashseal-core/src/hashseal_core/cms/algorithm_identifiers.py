@@ -13,6 +13,7 @@ _RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
 _RSA_PSS = "1.2.840.113549.1.1.10"
 _MGF1 = "1.2.840.113549.1.1.8"
 _SHA1 = "1.3.14.3.2.26"
+_DEFAULT_SALT = 20
 _DIGESTS = {algorithm.oid: algorithm for algorithm in DigestAlgorithm}
 _WITH_DIGEST = {
     f"{arc}.{number}": SignatureAlgorithm(scheme, digest)
@@ -33,13 +34,18 @@ def digest_identifier(algorithm: DigestAlgorithm) -> bytes:
 
 @cache
 def signature_identifier(algorithm: SignatureAlgorithm) -> bytes:
-    """DER of what stands in the SignerInfo and in certificates."""
+    """DER of what stands in the SignerInfo and in certificates.
+
+    What has the default of RSASSA-PSS-params is absent (X.690, 11.5): a salt of 20 octets, and
+    always the trailer field (RFC 4055, 3.1).
+    """
     if algorithm.scheme is SignatureScheme.RSA_PSS:
         digest = der.sequence(der.oid(algorithm.digest.oid), _NULL)
+        salt = der.encode(0xA2, der.integer(algorithm.salt_length))
         parameters = der.sequence(
             der.encode(0xA0, digest),
             der.encode(0xA1, der.sequence(der.oid(_MGF1), digest)),
-            der.encode(0xA2, der.integer(algorithm.digest.size)),
+            b"" if algorithm.salt_length == _DEFAULT_SALT else salt,
         )
         return der.sequence(der.oid(_RSA_PSS), parameters)
     tail = _NULL if algorithm.scheme is SignatureScheme.RSA_PKCS1 else b""

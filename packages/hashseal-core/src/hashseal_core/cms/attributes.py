@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from hashseal_core import der
@@ -12,8 +13,11 @@ CONTENT_DATA = "1.2.840.113549.1.7.1"
 CONTENT_TST_INFO = "1.2.840.113549.1.9.16.1.4"
 CONTENT_TYPE = "1.2.840.113549.1.9.3"
 MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
+SIGNING_TIME = "1.2.840.113549.1.9.5"
+SIGNING_CERTIFICATE = "1.2.840.113549.1.9.16.2.12"
 SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.47"
 SIGNATURE_TIMESTAMP = "1.2.840.113549.1.9.16.2.14"
+_GENERALIZED_FROM = 2050
 
 
 def attribute(kind: str, value: bytes) -> bytes:
@@ -64,16 +68,38 @@ def attributes_around(
 
 
 def signed_attributes(
-    digest: Digest, signing_certificate_der: bytes, *, content_type: str = CONTENT_DATA
+    digest: Digest,
+    signing_certificate_der: bytes,
+    *,
+    content_type: str = CONTENT_DATA,
+    signing_time: datetime | None = None,
 ) -> bytes:
     """Encode the attributes that the signing key signs (RFC 5652 §5.4, EN 319 142-1).
 
     The result is the DER of a SET OF and is what gets hashed; SignerInfo later carries the same
-    content under an implicit tag. There is no signing-time: in a PDF the time is `/M`. The order
-    of the SET OF (X.690, 11.6) does not depend on the digest: the attributes differ before it.
+    content under an implicit tag. Without `signing_time` there is none: in a PDF the time is `/M`.
+    CAdES must have one (EN 319 122-1, 5.2.1), in whole seconds. The order of the SET OF (X.690,
+    11.6) does not depend on the digest: the attributes differ before it.
 
     Raises:
         DerInvalid: `signing_certificate_der` is not a certificate.
     """
+    if signing_time is not None:
+        return der.set_of(
+            [
+                attribute(CONTENT_TYPE, der.oid(content_type)),
+                attribute(MESSAGE_DIGEST, der.octet_string(digest.value)),
+                attribute(SIGNING_TIME, _time(signing_time)),
+                signing_certificate_v2(signing_certificate_der),
+            ]
+        )
     front, back = attributes_around(digest.algorithm, signing_certificate_der, content_type)
     return front + digest.value + back
+
+
+def _time(at: datetime) -> bytes:
+    """UTCTime until 2049, GeneralizedTime after that (RFC 5652, 11.3); seconds."""
+    at = at.astimezone(UTC).replace(microsecond=0)
+    if at.year < _GENERALIZED_FROM:
+        return der.encode(der.UTC_TIME, at.strftime("%y%m%d%H%M%SZ").encode())
+    return der.generalized_time(at)

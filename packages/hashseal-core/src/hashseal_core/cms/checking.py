@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -32,7 +33,6 @@ _HASHES: dict[DigestAlgorithm, hashes.HashAlgorithm] = {
     DigestAlgorithm.SHA384: hashes.SHA384(),
     DigestAlgorithm.SHA512: hashes.SHA512(),
 }
-_ECDSA = {algorithm: ec.ECDSA(made) for algorithm, made in _HASHES.items()}
 _OURS = {CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_CERTIFICATE_V2}
 
 
@@ -70,21 +70,59 @@ def verify_signature_value(
         FaultySignature: it does not verify, or the key is of another kind.
         CmsInvalid: there is no public key in `spki_or_certificate_der`.
     """
-    key = public_key_of(spki_or_certificate_der)
-    digest = _HASHES[algorithm.digest]
+    verify = _verifier(spki_or_certificate_der, algorithm)
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey) and algorithm.scheme is SignatureScheme.ECDSA:
-            key.verify(signature_value, to_be_signed, _ECDSA[algorithm.digest])
-            return
-        if isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PKCS1:
-            key.verify(signature_value, to_be_signed, padding.PKCS1v15(), digest)
-            return
-        if isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PSS:
-            pss = padding.PSS(mgf=padding.MGF1(digest), salt_length=algorithm.digest.size)
-            key.verify(signature_value, to_be_signed, pss, digest)
-            return
+        verify(signature_value, to_be_signed)
     except InvalidSignature as error:
         raise FaultySignature("the signature value does not verify") from error
+
+
+def verify_digest_value(
+    spki_or_certificate_der: bytes, algorithm: SignatureAlgorithm, digest: Digest, value: bytes
+) -> None:
+    """Verify one signature value over a digest that a caller chose.
+
+    Raises:
+        FaultySignature: it does not verify, or the key is of another kind.
+        CmsInvalid: there is no public key in `spki_or_certificate_der`.
+    """
+    key = public_key_of(spki_or_certificate_der)
+    hashed = utils.Prehashed(_HASHES[digest.algorithm])
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey) and algorithm.scheme is SignatureScheme.ECDSA:
+            key.verify(value, digest.value, ec.ECDSA(hashed))
+        elif isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is not SignatureScheme.ECDSA:
+            key.verify(value, digest.value, rsa_padding(algorithm), hashed)
+        else:
+            raise FaultySignature("the key is not of the kind that the algorithm needs")
+    except InvalidSignature as error:
+        raise FaultySignature("the signature value does not verify") from error
+
+
+def rsa_padding(algorithm: SignatureAlgorithm) -> padding.PKCS1v15 | padding.PSS:
+    """The padding of an RSA signature, as `cryptography` has it."""
+    if algorithm.scheme is SignatureScheme.RSA_PKCS1:
+        return padding.PKCS1v15()
+    mgf = padding.MGF1(_HASHES[algorithm.digest])
+    return padding.PSS(mgf=mgf, salt_length=algorithm.salt_length)
+
+
+@lru_cache(maxsize=1024)
+def _verifier(
+    spki_or_certificate_der: bytes, algorithm: SignatureAlgorithm
+) -> Callable[[bytes, bytes], None]:
+    """Verifies a signature value over octets, or raises InvalidSignature."""
+    key = public_key_of(spki_or_certificate_der)
+    digest = _HASHES[algorithm.digest]
+    if isinstance(key, ec.EllipticCurvePublicKey) and algorithm.scheme is SignatureScheme.ECDSA:
+        ecdsa = ec.ECDSA(digest)
+        return lambda value, octets: key.verify(value, octets, ecdsa)
+    if isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PKCS1:
+        pkcs1 = padding.PKCS1v15()
+        return lambda value, octets: key.verify(value, octets, pkcs1, digest)
+    if isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PSS:
+        pss = padding.PSS(mgf=padding.MGF1(digest), salt_length=algorithm.salt_length)
+        return lambda value, octets: key.verify(value, octets, pss, digest)
     raise FaultySignature("the key is not of the kind that the algorithm needs")
 
 

@@ -23,10 +23,11 @@ from hashseal_core.cms.algorithm_identifiers import (
 )
 from hashseal_core.cms.attributes import (
     CONTENT_DATA,
+    CONTENT_TST_INFO,
     MESSAGE_DIGEST,
     SIGNATURE_TIMESTAMP,
+    SIGNING_CERTIFICATE,
     SIGNING_CERTIFICATE_V2,
-    attributes_around,
     issuer_and_serial,
     signed_attributes,
 )
@@ -58,7 +59,7 @@ class SignedData:
         attributes: signed attributes, OID to DER of the one value.
         unsigned: unsigned attributes, likewise.
         signing_certificate: the certificate that signing-certificate-v2 binds, never the first of
-            the bag.
+            the bag; in timestamp tokens of other authorities signing-certificate does, too.
     """
 
     content_type: str
@@ -107,11 +108,6 @@ class Frame:
     certificates: bytes
     signer: bytes
     signature_algorithm: bytes
-    attributes: tuple[bytes, bytes]
-
-    def signed_attributes(self, digest_value: bytes) -> bytes:
-        """What the key signs for this digest, as `cms.signed_attributes` makes it; not checked."""
-        return self.attributes[0] + digest_value + self.attributes[1]
 
     def assemble(
         self,
@@ -168,7 +164,6 @@ def frame(
         certificates=der.set_of(certificates, 0xA0) if embed_certificates else b"",
         signer=der.integer(1) + signer + identifier,
         signature_algorithm=signature_identifier(algorithm),
-        attributes=attributes_around(algorithm.digest, certificates[0], content_type),
     )
 
 
@@ -190,7 +185,8 @@ def parse(signed_data_der: bytes) -> SignedData:
 
     Raises:
         DerInvalid: not strict DER, or another structure.
-        CmsInvalid: not exactly one signer, or signing-certificate-v2 binds no certificate in it.
+        CmsInvalid: not exactly one signer, or signing-certificate-v2 binds no certificate in it;
+            in a timestamp token signing-certificate may do so instead (RFC 3161, 2.4.2; RFC 5816).
         WeakAlgorithm, UnsupportedAlgorithm: not on the allow-list.
     """
     info = der.only(signed_data_der).children()
@@ -233,8 +229,8 @@ def _signer(
     unsigned_set = signer.optional(0xA1)
     signer.end()
     attributes = _attributes(signed.content)
-    if MESSAGE_DIGEST not in attributes or SIGNING_CERTIFICATE_V2 not in attributes:
-        raise CmsInvalid("message-digest or signing-certificate-v2 is missing")
+    if MESSAGE_DIGEST not in attributes:
+        raise CmsInvalid("message-digest is missing")
     unsigned = _attributes(unsigned_set.content) if unsigned_set else {}
     return SignedData(
         content_type=content_type,
@@ -248,7 +244,7 @@ def _signer(
         signature_value=signature_value,
         unsigned=unsigned,
         timestamp_token=unsigned.get(SIGNATURE_TIMESTAMP),
-        signing_certificate=_bound(attributes[SIGNING_CERTIFICATE_V2], named, certificates),
+        signing_certificate=_bound(attributes, content_type, named, certificates),
     )
 
 
@@ -267,13 +263,29 @@ def _attributes(content: bytes) -> dict[str, bytes]:
     return found
 
 
-def _bound(value: bytes, named: bytes, certificates: tuple[bytes, ...]) -> bytes:
-    """The certificate whose digest stands first in signing-certificate-v2 (RFC 5035, 4)."""
-    ess = der.only(value).children().sequence().sequence()
-    algorithm = read_digest(ess) if ess.peek() == der.SEQUENCE else DigestAlgorithm.SHA256
+def _bound(
+    attributes: Mapping[str, bytes],
+    content_type: str,
+    named: bytes,
+    certificates: tuple[bytes, ...],
+) -> bytes:
+    """The certificate whose digest stands first in signing-certificate-v2 (RFC 5035, 4).
+
+    The older attribute fixes SHA-1 and is what RFC 3161 asked of tokens before RFC 5816. Issuer and
+    serial number must be the signer's all the same.
+    """
+    if SIGNING_CERTIFICATE_V2 in attributes:
+        ess = der.only(attributes[SIGNING_CERTIFICATE_V2]).children().sequence().sequence()
+        algorithm = read_digest(ess) if ess.peek() == der.SEQUENCE else DigestAlgorithm.SHA256
+        name = algorithm.hashlib_name
+    elif content_type == CONTENT_TST_INFO and SIGNING_CERTIFICATE in attributes:
+        ess = der.only(attributes[SIGNING_CERTIFICATE]).children().sequence().sequence()
+        name = "sha1"
+    else:
+        raise CmsInvalid("signing-certificate-v2 is missing")
     wanted = ess.take(der.OCTET_STRING).content
     for certificate in certificates:
-        if hashlib.new(algorithm.hashlib_name, certificate).digest() == wanted:
+        if hashlib.new(name, certificate).digest() == wanted:
             if b"".join(issuer_and_serial(certificate)) != named:
                 raise CmsInvalid("signer name and signing-certificate-v2 differ")
             return certificate

@@ -7,8 +7,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NewType
 
+from msgspec import Struct
+
+from hashseal_core.errors import ScopeMissing
+
 AccountId = NewType("AccountId", str)
 TokenId = NewType("TokenId", str)
+ClientId = NewType("ClientId", str)
 
 DOCUMENTS = "documents"
 CONTRACTS = "contracts"
@@ -16,14 +21,39 @@ IDENTITY = "identity"
 ENTITLEMENTS = frozenset({DOCUMENTS, CONTRACTS, IDENTITY})
 FREE_CALLS = 100
 
+SIGN = "sign"
+READ = "read"
+MANAGE = "manage"
+SCOPES = frozenset({SIGN, READ, MANAGE})
+"""Sign and timestamp; read what is the account's; handle tokens, clients and whatever is set."""
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is calling."""
+
+class Principal(Struct, frozen=True):
+    """Who is calling.
+
+    `token_id` names the token that was sent; `client_id` the OAuth2 client whose access token it
+    is, if it is one.
+    """
 
     account_id: AccountId
     token_id: TokenId
     entitlements: frozenset[str]
+    scopes: frozenset[str] = SCOPES
+    client_id: ClientId | None = None
+
+    @property
+    def actor(self) -> TokenId:
+        """What books and limits name: the token, or the client, whose access tokens come and go."""
+        return self.token_id if self.client_id is None else TokenId(self.client_id)
+
+    def require(self, scope: str) -> None:
+        """Make sure that the caller may do what needs this scope.
+
+        Raises:
+            ScopeMissing: the token does not have it.
+        """
+        if scope not in self.scopes:
+            raise ScopeMissing(f"this needs a token with the scope {scope}", scope=scope)
 
 
 @dataclass(frozen=True, slots=True)

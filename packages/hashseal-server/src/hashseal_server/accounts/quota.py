@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from hashseal_core.errors import InvalidValue, QuotaExhausted
 
@@ -17,8 +18,11 @@ TIERS: tuple[tuple[int, Decimal], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+LOW_PERCENT, LOW_CALLS = 10, 10
+"""An account is told that it runs low at this share of what it had, or at so many calls."""
+
+
+class Balance(Struct, frozen=True):
     """Calls left."""
 
     free: int
@@ -28,8 +32,7 @@ class Balance:
 NOTHING_LEFT = Balance(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True):
     """How a number of calls is paid for."""
 
     free: int
@@ -59,3 +62,8 @@ def unit_price(calls: int) -> Decimal:
     if calls < 1:
         raise InvalidValue("an order is for at least one call", field="calls")
     return next(price for least, price in reversed(TIERS) if calls >= least)
+
+
+def low_at(had: int, percent: int, calls: int) -> int:
+    """With how many calls left an account is low that `had` so many when it last bought some."""
+    return max(calls, -(-had * percent // 100))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from hashseal_core.errors import InvalidValue, TokenInvalid
-from hashseal_server.accounts import tokens
+from hashseal_server.accounts.guessing import Guesses
+from hashseal_server.accounts.last_use import LastUse, Notes
 from hashseal_server.accounts.model import (
     DOCUMENTS,
     ENTITLEMENTS,
@@ -20,7 +20,12 @@ from hashseal_server.accounts.model import (
     Principal,
     TokenId,
 )
+from hashseal_server.accounts.networks import NOWHERE, Origin
 from hashseal_server.accounts.quota import unit_price
+from hashseal_server.accounts.recognition import KeptToken, matching, require_origin
+from hashseal_server.accounts.token_model import Terms
+from hashseal_server.accounts.token_service import Tokens
+from hashseal_server.accounts.tokens import Keyring, NewToken, read
 
 _MAX_NAME = 200
 
@@ -32,11 +37,6 @@ class Store(Protocol):
         self, name: str, entitlements: frozenset[str], free_calls: int, at: datetime
     ) -> Account: ...
     async def find(self, account_id: str) -> Account: ...
-    async def add_token(
-        self, account_id: str, token_id: TokenId, keyed_hash: bytes, at: datetime
-    ) -> None: ...
-    async def revoke_token(self, token_id: str, at: datetime) -> None: ...
-    async def principal(self, token_id: TokenId) -> tuple[bytes, Principal] | None: ...
     async def set_entitlements(
         self, account_id: str, entitlements: frozenset[str], at: datetime
     ) -> None: ...
@@ -45,13 +45,33 @@ class Store(Protocol):
     ) -> Order: ...
 
 
-class Accounts:
-    """Accounts, tokens, orders; `pepper` keys the hashes of tokens."""
+class TokenBook(Protocol):
+    """See `hashseal_server.accounts.token_store`."""
 
-    def __init__(self, *, store: Store, pepper: bytes, now: Callable[[], datetime]) -> None:
+    async def kept(self, token_id: TokenId) -> KeptToken | None: ...
+    async def note(self, notes: Notes) -> None: ...
+
+
+class Accounts:
+    """Accounts, orders, and who is calling."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        book: TokenBook,
+        tokens: Tokens,
+        keys: Keyring,
+        guesses: Guesses,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.tokens = tokens
         self._store = store
-        self._pepper = pepper
+        self._book = book
+        self._keys = keys
+        self._guesses = guesses
         self._now = now
+        self._last_use = LastUse()
 
     async def create(self, name: str) -> Account:
         """A new account, entitled to sign documents, with 100 free calls.
@@ -63,45 +83,79 @@ class Accounts:
             raise InvalidValue("a name has 1 to 200 printable characters", field="name")
         return await self._store.create(name, frozenset({DOCUMENTS}), FREE_CALLS, self._now())
 
-    async def create_token(self, account_id: str) -> tokens.NewToken:
-        """A new token; its text is never shown again.
+    async def create_token(self, account_id: str, terms: Terms | None = None) -> NewToken:
+        """A new token, made by the operator: to sign and read for a year, unless told otherwise.
+
+        Its text is never shown again.
 
         Raises:
             AccountNotFound: no such account.
         """
-        account = await self._store.find(account_id)
-        made = tokens.make(self._pepper)
-        await self._store.add_token(account.id, made.id, made.keyed_hash, self._now())
-        return made
+        return (await self.tokens.create(AccountId(account_id), terms or Terms()))[1]
 
-    async def authenticate(self, authorization: str | None) -> Principal:
-        """The caller behind an Authorization header.
+    async def authenticate(self, authorization: str | None, origin: Origin = NOWHERE) -> Principal:
+        """The caller behind an Authorization header: an API token's, or an access token's.
 
         Raises:
-            TokenMissing, TokenInvalid: nobody we know.
+            TokenMissing, TokenInvalid: nobody we know, or not any more.
+            AddressNotAllowed: the token may not be used from there.
+            RateLimited: too many wrong tokens came from there.
         """
-        token_id, text = tokens.read(authorization)
-        return self.recognise(text, await self._store.principal(token_id))
+        shown = read(authorization)
+        self.require_chance(shown[0], origin)
+        return self.recognise(shown, await self._book.kept(shown[0]), origin)
 
-    def recognise(self, text: str, found: tuple[bytes, Principal] | None) -> Principal:
-        """The owner of a token, given what is kept under its id: keyed hash and owner.
+    def require_chance(self, token_id: TokenId, origin: Origin) -> None:
+        """Make sure, before anything is looked up, that a caller may try.
 
         Raises:
-            TokenInvalid: nothing is, or it is another token's.
+            RateLimited: too many wrong tokens came from there.
         """
-        if found is None or not hmac.compare_digest(
-            found[0], tokens.keyed_hash(text, self._pepper)
-        ):
+        self._guesses.require_chance(token_id, origin)
+
+    def recognise(
+        self, shown: tuple[TokenId, str], found: KeptToken | None, origin: Origin
+    ) -> Principal:
+        """The owner of a token, given what is kept under its id; `shown` are its id and its text.
+
+        Raises:
+            TokenInvalid: nothing is, or it is another token's, or it has ended.
+            AddressNotAllowed: it may not be used from there.
+        """
+        token_id, text = shown
+        at = self._now()
+        known = None if found is None else matching(text, found.kept, self._keys, at)
+        if found is None or known is None:
+            self._guesses.failed(token_id, origin)
             raise TokenInvalid("the token is not valid")
-        return found[1]
+        owner = found.owner
+        self._guesses.succeeded(owner.token_id)
+        require_origin(found.kept, origin)
+        if owner.client_id is None:  # access tokens are gone before anybody looks
+            self._last_use.seen(owner.token_id, at)
+            if known == found.kept.keyed_hash and not self._keys.is_of_the_newest(text, known):
+                self._last_use.outdated(owner.token_id, known, self._keys.keyed_hash(text))
+        return owner
+
+    async def note_uses(self) -> None:
+        """Write when tokens were last used, as far as that is due.
+
+        Raises:
+            StorageUnavailable: nothing was written; the next time, then.
+        """
+        at = self._now()
+        notes = self._last_use.due(at)
+        if notes.uses or notes.hashes:
+            await self._book.note(notes)
+            self._last_use.written(notes, at)
 
     async def revoke_token(self, token_id: str) -> None:
-        """Refuse a token from now on.
+        """Refuse a token from now on, whichever account's it is.
 
         Raises:
-            TokenInvalid: there is none with that id.
+            NotFound: there is none with that id.
         """
-        await self._store.revoke_token(token_id, self._now())
+        await self.tokens.revoke(None, token_id)
 
     async def record_order(
         self, account_id: str, calls: int, price: Decimal | None = None

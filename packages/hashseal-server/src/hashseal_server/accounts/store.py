@@ -1,4 +1,4 @@
-"""Accounts, tokens, orders, balances and the append-only ledger in the database.
+"""Accounts, orders, balances and the append-only ledger in the database.
 
 Exact at rest: granted = remaining + charged. Granted calls are ledger rows of kind `free` and
 `order`; a charge is a row of kind `call` in the transaction of its signature; what remains is the
@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -24,7 +24,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     Row,
     String,
     Table,
@@ -33,9 +32,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hashseal_core.errors import AccountNotFound, TokenInvalid
-from hashseal_server.accounts.model import Account, AccountId, Order, Principal, TokenId
+from hashseal_core.errors import AccountNotFound
+from hashseal_server.accounts.model import SCOPES, Account, AccountId, Order
 from hashseal_server.accounts.quota import Balance, Charge
+from hashseal_server.accounts.thresholds import arm, rearm
 from hashseal_server.audit import Event, append
 from hashseal_server.infra.db import BigNumber, Database, UtcDateTime, metadata
 from hashseal_server.infra.statements import Rows, Statement, Steps
@@ -47,15 +47,6 @@ accounts = Table(
     Column("name", String(200), nullable=False),
     Column("entitlements", String(200), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-)
-tokens = Table(
-    "api_token",
-    metadata,
-    Column("id", String(16), primary_key=True),
-    Column("account_id", String(32), ForeignKey("account.id"), nullable=False, index=True),
-    Column("keyed_hash", LargeBinary(32), nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("revoked_at", UtcDateTime),
 )
 ledger = Table(
     "ledger",
@@ -109,8 +100,7 @@ _CHARGE = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(Struct, frozen=True):
     """One delivered call in the ledger."""
 
     account_id: AccountId
@@ -144,6 +134,7 @@ class AccountStore:
             await connection.execute(
                 balances.insert().values(account_id=account.id, free=free_calls, paid=0)
             )
+            await arm(connection, account.id, free_calls, at)
             await _grant(connection, account.id, "free", free_calls, 0, f"free-{account.id}", at)
             content: dict[str, object] = {"free_calls": free_calls}
             await append(connection, [Event("account.created", content, at, account.id)])
@@ -182,51 +173,6 @@ class AccountStore:
             )
             await append(connection, [Event("account.entitled", content, at, account_id)])
 
-    async def add_token(
-        self, account_id: str, token_id: TokenId, keyed_hash: bytes, at: datetime
-    ) -> None:
-        """Keep the keyed hash of a new token."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                tokens.insert().values(
-                    id=token_id, account_id=account_id, keyed_hash=keyed_hash, created_at=at
-                )
-            )
-            content: dict[str, object] = {"token": token_id}
-            await append(connection, [Event("token.created", content, at, account_id)])
-
-    async def revoke_token(self, token_id: str, at: datetime) -> None:
-        """The token is refused from now on.
-
-        Raises:
-            TokenInvalid: there is none with that id.
-        """
-        async with self._database.write() as connection:
-            owner = await connection.scalar(
-                update(tokens)
-                .where(tokens.c.id == token_id)
-                .values(revoked_at=at)
-                .returning(tokens.c.account_id)
-            )
-            if owner is None:
-                raise TokenInvalid("no token with that id")
-            await append(connection, [Event("token.revoked", {"token": token_id}, at, owner)])
-
-    async def principal(self, token_id: TokenId) -> tuple[bytes, Principal] | None:
-        """Keyed hash and owner of a token that is not revoked."""
-        statement = (
-            select(tokens.c.keyed_hash, tokens.c.account_id, accounts.c.entitlements)
-            .join(accounts, accounts.c.id == tokens.c.account_id)
-            .where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
-        )
-        async with self._database.read() as connection:
-            row = (await connection.execute(statement)).first()
-        if row is None:
-            return None
-        return row.keyed_hash, Principal(
-            AccountId(row.account_id), token_id, read_entitlements(row.entitlements)
-        )
-
     async def order(
         self, account_id: AccountId, calls: int, unit_price: Decimal, at: datetime
     ) -> Order:
@@ -237,11 +183,13 @@ class AccountStore:
             await _grant(
                 connection, account_id, "order", 0, calls, reference, at, unit_price=unit_price
             )
-            await connection.execute(
+            left = await connection.scalar(
                 update(balances)
                 .where(balances.c.account_id == account_id)
                 .values(paid=balances.c.paid + calls)
+                .returning(balances.c.free + balances.c.paid)
             )
+            await rearm(connection, account_id, left or 0, at)
             content: dict[str, object] = {
                 "order": order.id,
                 "calls": calls,
@@ -353,6 +301,12 @@ async def _grant(
 def read_entitlements(text: str) -> frozenset[str]:
     """Entitlements as they are kept: a JSON list."""
     return frozenset(json.loads(text))
+
+
+@lru_cache(maxsize=64)
+def read_scopes(written: str | None) -> frozenset[str]:
+    """Scopes as they are kept, with blanks between; tokens of before there were any have all."""
+    return SCOPES if written is None else frozenset(written.split())
 
 
 def _account(row: Row[Any]) -> Account:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from hashseal_core.errors import Overloaded
 
@@ -47,18 +45,13 @@ class Admission:
         """Calls that wait."""
         return sum(len(queue) for queue in self._queues.values())
 
-    @asynccontextmanager
-    async def admitted(self, owner: str) -> AsyncIterator[None]:
-        """A place for the block.
+    def admitted(self, owner: str) -> _Place:
+        """A place for the block of an `async with`.
 
         Raises:
             Overloaded: too many wait already.
         """
-        await self._enter(owner)
-        try:
-            yield
-        finally:
-            self._leave(owner)
+        return _Place(self, owner)
 
     def require_chance(self, owner: str | None) -> None:
         """Make sure that a caller would not be refused now; `owner` None is somebody unknown.
@@ -84,7 +77,8 @@ class Admission:
             # that is before it in time: each has its share of the room.
             raise Overloaded("too many calls of this account wait already")
 
-    async def _enter(self, owner: str) -> None:
+    async def enter(self, owner: str) -> None:
+        """Take a place, or wait for one; see `admitted`."""
         # Whoever waits while there is room waits for a place of its own account.
         if owner not in self._queues and self._fits(owner):
             self._running[owner] += 1
@@ -99,13 +93,14 @@ class Admission:
             if place.cancelled():
                 self._forget(owner, place)
             else:
-                self._leave(owner)  # it was given a place just now
+                self.leave(owner)  # it was given a place just now
             raise
 
     def _fits(self, owner: str) -> bool:
         return self.running < self._places and self._running[owner] < self._places_each
 
-    def _leave(self, owner: str) -> None:
+    def leave(self, owner: str) -> None:
+        """Give a place back."""
         self._running[owner] -= 1
         if not self._running[owner]:
             del self._running[owner]
@@ -128,3 +123,16 @@ class Admission:
             queue.remove(place)
             if not queue:
                 del self._queues[owner]
+
+
+class _Place:
+    __slots__ = ("_admission", "_owner")
+
+    def __init__(self, admission: Admission, owner: str) -> None:
+        self._admission, self._owner = admission, owner
+
+    async def __aenter__(self) -> None:
+        await self._admission.enter(self._owner)
+
+    async def __aexit__(self, *_raised: object) -> None:
+        self._admission.leave(self._owner)

@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TypeAlias
 
+from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -101,8 +102,7 @@ def hash_of_key(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """A signing call that was answered: what its octets are made from again.
 
     `free_left` and `paid_left` are what the answer said; `validation` is the digest of its set.
@@ -118,8 +118,7 @@ class Recorded:
 Answer: TypeAlias = bytes | Recorded
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """An answer that was given, and what it was given to."""
 
     request_digest: bytes

@@ -35,7 +35,7 @@ from hashseal_core.errors import ConfigurationInvalid, InvalidValue, StorageUnav
 from hashseal_server.infra.lanes import Lane, PostgresqlLane, SqliteLane
 from hashseal_server.infra.statements import Steps
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0016"
 """The revision that this program needs: the newest of `hashseal_server.migrations`."""
 APPEND_ONLY = frozenset({"ledger", "audit_record", "audit_chain", "signature"})
 """Tables of which the service's role can neither change nor delete a row."""

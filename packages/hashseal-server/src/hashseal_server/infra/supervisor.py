@@ -75,7 +75,8 @@ class Supervisor:
         for child, started in list(self._children):
             if child.poll() is not None:
                 self._children.remove((child, started))
-                self._failures += now - started < _QUICK
+                killed = child.returncode == -signal.SIGKILL  # from outside: no failure of its own
+                self._failures += now - started < _QUICK and not killed
         if self._children and all(now - started >= _QUICK for _, started in self._children):
             self._failures = 0
         while len(self._children) < self._count and not self._ending:

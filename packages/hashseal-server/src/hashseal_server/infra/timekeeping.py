@@ -1,4 +1,4 @@
-"""What the kernel knows of its clock: the evidence that an NTP daemon leaves there (Linux).
+"""The machine's clocks, and what the kernel knows of them: what an NTP daemon leaves there (Linux).
 
 chrony, ntpd and systemd-timesyncd discipline the kernel's clock and write offset and error bound
 into it; reading them needs no right and no network (adjtimex(2), ntp_adjtime(3)).
@@ -8,9 +8,55 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from dataclasses import dataclass
+from enum import StrEnum
 
 _STA_UNSYNC, _STA_NANO, _TIME_ERROR = 0x0040, 0x2000, 5
+_ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine is suspended, where there is such a clock."""
+
+_INTERRUPTED, _LOOKS = 5_000_000, 10
+
+
+class Leap(StrEnum):
+    """Whether a second is inserted or left out at the end of this day (UTC), or just now."""
+
+    NONE = "none"
+    INSERT = "insert"
+    DELETE = "delete"
+    NOW = "now"
+
+
+_LEAPS = {1: Leap.INSERT, 2: Leap.DELETE, 3: Leap.NOW}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Both clocks at one moment, nanoseconds: Unix time, and time that nobody sets."""
+
+    wall: int
+    elapsed: int
+
+
+def elapsed() -> int:
+    """The clock that nobody sets, nanoseconds."""
+    return time.clock_gettime_ns(_ELAPSED)
+
+
+def reading() -> Reading:
+    """The clocks of this machine, now: the wall clock between two looks at the other one.
+
+    Whoever was interrupted in between looks again.
+    """
+    before = time.clock_gettime_ns(_ELAPSED)
+    for _ in range(_LOOKS):
+        wall = time.time_ns()
+        elapsed = time.clock_gettime_ns(_ELAPSED)
+        if elapsed - before < _INTERRUPTED:
+            break
+        before = elapsed
+    return Reading(wall, elapsed)
 
 
 class _Timex(ctypes.Structure):
@@ -34,6 +80,7 @@ class Discipline:
     offset: float
     error_bound: float
     synchronised: bool
+    leap: Leap = Leap.NONE
 
 
 def discipline() -> Discipline | None:
@@ -53,4 +100,5 @@ def discipline() -> Discipline | None:
         offset=timex.offset * unit,
         error_bound=timex.maxerror * 1e-6,
         synchronised=state != _TIME_ERROR and not timex.status & _STA_UNSYNC,
+        leap=_LEAPS.get(state, Leap.NONE),
     )

@@ -80,12 +80,13 @@ class OtlpTracing:
 
     @contextmanager
     def request(self, traceparent: str | None) -> Iterator[Finish]:
-        """See `Tracing`."""
+        """See `Tracing`; of an exception nothing is told, as in `step`."""
         carrier = {"traceparent": traceparent} if traceparent else {}
         parent = self._propagator.extract(carrier)
         with self._tracer.start_as_current_span(
-            "request", context=parent, kind=self._server, record_exception=False
-        ) as span:
+            "request", context=parent, kind=self._server, record_exception=False,
+            set_status_on_exception=False,
+        ) as span:  # fmt: skip
 
             def finish(name: str, attributes: Attributes) -> None:
                 span.update_name(name)

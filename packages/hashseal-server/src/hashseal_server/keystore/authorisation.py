@@ -12,7 +12,8 @@ import heapq
 import hmac
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Annotated
 
 import msgspec
@@ -28,10 +29,26 @@ LIFETIME = timedelta(seconds=30)
 _LONGEST = timedelta(seconds=120)
 """A grant that claims more is refused: it would have to be remembered for as long."""
 _REMEMBERED = 200_000
-_CONTEXT = b"hashseal authorisation 1\n"
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999."""
+
+
+class Kind(Enum):
+    """What a grant allows; its MAC is over that too, so that none is taken for another.
+
+    `DOCUMENTS` are signed through attributes that the signer builds, `DATED` ones with the time in
+    them (CAdES); of `RAW` the digests themselves are signed, with keys that are made for that.
+    """
+
+    DOCUMENTS = b"hashseal authorisation 1\n"
+    DATED = b"hashseal authorisation with signing time 1\n"
+    RAW = b"hashseal raw authorisation 1\n"
+
 
 Octets32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Name = Annotated[str, msgspec.Meta(max_length=6_000)]
+Salt = Annotated[int, msgspec.Meta(ge=0, le=512)]
+"""Octets; no key has room for more."""
 HashValue = Annotated[bytes, msgspec.Meta(min_length=32, max_length=64)]
 HashValues = Annotated[tuple[HashValue, ...], msgspec.Meta(min_length=1, max_length=MAX_DIGESTS)]
 
@@ -46,6 +63,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         account: whose key it is.
         key: the key's reference.
         certificate: SHA-256 of the certificate, DER.
+        salt: as in `SignatureAlgorithm`.
     """
 
     boot: Octets32
@@ -57,11 +75,16 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     scheme: SignatureScheme
     digest: DigestAlgorithm
     hashes: HashValues
+    salt: Salt | None = None
 
     @property
     def algorithm(self) -> SignatureAlgorithm:
-        """Scheme and digest."""
-        return SignatureAlgorithm(self.scheme, self.digest)
+        """Scheme, digest and salt.
+
+        Raises:
+            UnsupportedAlgorithm: a salt with another scheme than RSA-PSS.
+        """
+        return SignatureAlgorithm(self.scheme, self.digest, self.salt)
 
     def digests(self) -> list[Digest]:
         """The documents' digests.
@@ -71,6 +94,22 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         """
         return [Digest(self.digest, value) for value in self.hashes]
 
+    @property
+    def signing_time(self) -> datetime | None:
+        """What the attributes say of the time; nothing, in PDF."""
+        return None
+
+
+class DatedGrant(Grant, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The same with a time for the attributes; `signed_at` in seconds since 1970."""
+
+    signed_at: Annotated[int, msgspec.Meta(ge=0, le=_LAST_SECOND)] = 0
+
+    @property
+    def signing_time(self) -> datetime | None:
+        """What the attributes say of the time."""
+        return datetime.fromtimestamp(self.signed_at, UTC)
+
 
 class Authorisation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A grant, encoded, with its HMAC-SHA256."""
@@ -79,8 +118,8 @@ class Authorisation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     mac: Octets32
 
 
-def _mac(secret: bytes, grant: bytes) -> bytes:
-    return hmac.digest(secret, _CONTEXT + grant, hashlib.sha256)
+def _mac(secret: bytes, grant: bytes, kind: Kind) -> bytes:
+    return hmac.digest(secret, kind.value + grant, hashlib.sha256)
 
 
 def _require_secret(secret: bytes) -> bytes:
@@ -112,22 +151,30 @@ class Authoriser:
         algorithm: SignatureAlgorithm,
         digests: Sequence[Digest],
         now: datetime,
+        kind: Kind = Kind.DOCUMENTS,
+        signing_time: datetime | None = None,
     ) -> Authorisation:
-        """An authorisation for the signer with this boot nonce; `certificate` is DER."""
-        grant = msgspec.msgpack.encode(
-            Grant(
-                boot=boot,
-                nonce=secrets.token_bytes(NONCE_OCTETS),
-                expires_at=_milliseconds(now + LIFETIME),
-                account=account,
-                key=key,
-                certificate=hashlib.sha256(certificate).digest(),
-                scheme=algorithm.scheme,
-                digest=algorithm.digest,
-                hashes=tuple(digest.value for digest in digests),
-            )
+        """An authorisation for the signer with this boot nonce; `certificate` is DER.
+
+        `signing_time` goes with `Kind.DATED`.
+        """
+        grant = Grant(
+            boot=boot,
+            nonce=secrets.token_bytes(NONCE_OCTETS),
+            expires_at=_milliseconds(now + LIFETIME),
+            account=account,
+            key=key,
+            certificate=hashlib.sha256(certificate).digest(),
+            scheme=algorithm.scheme,
+            digest=algorithm.digest,
+            hashes=tuple(digest.value for digest in digests),
+            salt=algorithm.salt,
         )
-        return Authorisation(grant, _mac(self._secret, grant))
+        if signing_time is not None:
+            signed_at = int(signing_time.timestamp())
+            grant = DatedGrant(**msgspec.structs.asdict(grant), signed_at=signed_at)
+        encoded = msgspec.msgpack.encode(grant)
+        return Authorisation(encoded, _mac(self._secret, encoded, kind))
 
 
 class Register:
@@ -145,18 +192,27 @@ class Register:
         self._ends: list[tuple[int, bytes]] = []
         self._newest = 0
 
-    def take(self, authorisation: Authorisation, certificate: bytes, now: datetime) -> Grant:
+    def take(
+        self,
+        authorisation: Authorisation,
+        certificate: bytes,
+        now: datetime,
+        kind: Kind = Kind.DOCUMENTS,
+    ) -> Grant:
         """The grant, good from here on for nobody else. It is used up whatever comes of it.
 
         Raises:
-            KeystoreRefused: forged, for another signer or certificate, over, or taken before.
+            KeystoreRefused: forged, of another kind, for another signer or certificate, over, or
+                taken before.
             KeystoreUnavailable: too many are remembered; nothing is forgotten before its time.
         """
-        if not hmac.compare_digest(_mac(self._secret, authorisation.grant), authorisation.mac):
+        wanted = _mac(self._secret, authorisation.grant, kind)
+        if not hmac.compare_digest(wanted, authorisation.mac):
             raise KeystoreRefused("the authorisation is not genuine")
+        shape = DatedGrant if kind is Kind.DATED else Grant
         try:
-            grant = msgspec.msgpack.decode(authorisation.grant, type=Grant)
-        except msgspec.MsgspecError as error:
+            grant = msgspec.msgpack.decode(authorisation.grant, type=shape)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise KeystoreRefused("the authorisation is not of this version") from error
         moment = self._moment(now)
         if not hmac.compare_digest(grant.boot, self._boot):

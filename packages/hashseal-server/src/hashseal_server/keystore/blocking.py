@@ -28,6 +28,7 @@ from hashseal_server.keystore.messages import (
     SignStructure,
     Values,
     frame,
+    parts_of,
     read_answer,
     read_hello,
     size_of,
@@ -81,7 +82,7 @@ class BlockingKeyStore:
             KeystoreRefused: the key does not sign this form.
             KeystoreUnavailable: no signer answered in time.
         """
-        asked = SignStructure(key, to_be_signed, algorithm.scheme, algorithm.digest)
+        asked = SignStructure(key, to_be_signed, *parts_of(algorithm))
         return _value(self._ask(purpose_of(key), asked))
 
     def sign_request(self, key: str, subject: bytes, algorithm: SignatureAlgorithm) -> bytes:
@@ -91,7 +92,7 @@ class BlockingKeyStore:
             KeystoreRefused: no such key, or `subject` is not a name.
             KeystoreUnavailable: no signer answered in time.
         """
-        asked = SignRequest(key, subject, algorithm.scheme, algorithm.digest)
+        asked = SignRequest(key, subject, *parts_of(algorithm))
         return _value(self._ask(purpose_of(key), asked))
 
     def destroy(self, key: str) -> None:

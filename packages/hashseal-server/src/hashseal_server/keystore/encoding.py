@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 
 from hashseal_core import der
-from hashseal_core.algorithms import DigestAlgorithm, KeyAlgorithm
-from hashseal_core.errors import DerInvalid
+from hashseal_core.algorithms import (
+    DigestAlgorithm,
+    KeyAlgorithm,
+    SignatureAlgorithm,
+    longest_salt,
+)
+from hashseal_core.errors import DerInvalid, KeystoreRefused
 
 CURVES = {
     KeyAlgorithm.P256: "1.2.840.10045.3.1.7",
@@ -23,6 +28,16 @@ _UNCOMPRESSED = 4
 def digest_of(algorithm: DigestAlgorithm, to_be_signed: bytes) -> bytes:
     """The hash value that a key signs."""
     return hashlib.new(algorithm.hashlib_name, to_be_signed).digest()
+
+
+def require_salt(algorithm: SignatureAlgorithm, key_bits: int) -> None:
+    """An RSA key of this size has room for the salt; asked before the key is used.
+
+    Raises:
+        KeystoreRefused: it has not.
+    """
+    if algorithm.salt_length > (longest := longest_salt(key_bits, algorithm.digest)):
+        raise KeystoreRefused(f"the salt is too long: {longest} octets at most with this key")
 
 
 def digest_info(algorithm: DigestAlgorithm, digest: bytes) -> bytes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import ocsp
 
 from hashseal_core import der, tsp
 from hashseal_core.algorithms import SignatureAlgorithm
+from hashseal_core.certificates import UNREADABLE
 from hashseal_core.cms import signature_identifier
 from hashseal_core.errors import HashsealError, KeystoreRefused
 from hashseal_server.keystore.purpose import Purpose
@@ -21,16 +21,6 @@ STATUS_TOLERANCE = timedelta(minutes=15)
 _BASIC_RESPONSE = "1.3.6.1.5.5.7.48.1.1"
 _NO_SIGNATURE = der.encode(der.BIT_STRING, b"\x00")
 _VERSION = 0xA0
-_UNREADABLE = (
-    HashsealError,
-    NotImplementedError,
-    UnsupportedAlgorithm,
-    ValueError,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-"""What `cryptography` raises for bytes of another form."""
 
 
 def require_timestamp(tst_info: bytes, now: datetime) -> None:
@@ -45,6 +35,16 @@ def require_timestamp(tst_info: bytes, now: datetime) -> None:
         raise KeystoreRefused("this is not a TSTInfo") from error
     if abs(stated - now) > TIMESTAMP_TOLERANCE:
         raise KeystoreRefused("the timestamp's time is not that of the signer's clock")
+
+
+def require_signing_time(stated: datetime, now: datetime) -> None:
+    """The time for signed attributes (CAdES) is that of the signer's own clock.
+
+    Raises:
+        KeystoreRefused: it is not.
+    """
+    if abs(stated - now) > TIMESTAMP_TOLERANCE:
+        raise KeystoreRefused("the signing time is not that of the signer's clock")
 
 
 def require_structure(
@@ -64,7 +64,7 @@ def require_structure(
             return
         if purpose is Purpose.OCSP and _is_status(to_be_signed, algorithm, now):
             return
-    except _UNREADABLE as error:
+    except (*UNREADABLE, HashsealError) as error:
         raise KeystoreRefused("these bytes cannot be read as what the key signs") from error
     raise KeystoreRefused("the key does not sign bytes of this form")
 
@@ -93,11 +93,13 @@ def _signed(to_be_signed: bytes, algorithm: SignatureAlgorithm, *more: bytes) ->
 
 
 def _is_certificate(to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bool:
-    """A TBSCertificate, version 3, that names this algorithm (RFC 5280, 4.1)."""
+    """A TBSCertificate, version 3, that names this algorithm (RFC 5280, 4.1).
+
+    A serial number that is not positive, which libraries still read, is refused (4.1.2.2).
+    """
     body = der.only(to_be_signed).children()
-    if body.optional(_VERSION) is None:
+    if body.optional(_VERSION) is None or body.integer() <= 0:
         return False
-    body.integer()
     if body.take(der.SEQUENCE).raw != signature_identifier(algorithm):
         return False
     found = x509.load_der_x509_certificate(_signed(to_be_signed, algorithm))
@@ -116,12 +118,11 @@ def _is_list(to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bool:
 
 
 def _is_status(to_be_signed: bytes, algorithm: SignatureAlgorithm, now: datetime) -> bool:
-    """A ResponseData with one status, produced now (RFC 6960, 4.2.1)."""
+    """A ResponseData with statuses that end, produced now (RFC 6960, 4.2.1)."""
     octets = der.octet_string(_signed(to_be_signed, algorithm))
     body = der.sequence(der.oid(_BASIC_RESPONSE), octets)
     found = ocsp.load_der_ocsp_response(
         der.sequence(der.encode(der.ENUMERATED, b"\x00"), der.encode(0xA0, body))
     )
-    (single,) = found.responses
-    ends_at = single.next_update_utc
-    return abs(found.produced_at_utc - now) <= STATUS_TOLERANCE and ends_at is not None
+    ends = [single.next_update_utc for single in found.responses]
+    return abs(found.produced_at_utc - now) <= STATUS_TOLERANCE and bool(ends) and None not in ends

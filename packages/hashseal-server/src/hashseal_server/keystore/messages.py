@@ -16,7 +16,7 @@ from hashseal_core.algorithms import (
     SignatureScheme,
 )
 from hashseal_core.errors import HashsealError, KeystoreRefused, KeystoreUnavailable
-from hashseal_server.keystore.authorisation import Authorisation, Name, Octets32
+from hashseal_server.keystore.authorisation import Authorisation, Name, Octets32, Salt
 from hashseal_server.keystore.purpose import Purpose
 
 MAX_FRAME = 8 << 20
@@ -50,6 +50,20 @@ class SignDocuments(_Message, frozen=True, tag="documents"):
     certificate: Certificate
 
 
+class SignDated(_Message, frozen=True, tag="dated"):
+    """The same with the authorised time among the attributes."""
+
+    authorisation: Authorisation
+    certificate: Certificate
+
+
+class SignDigests(_Message, frozen=True, tag="digests"):
+    """Sign the digests themselves that an authorisation of the raw kind grants."""
+
+    authorisation: Authorisation
+    certificate: Certificate
+
+
 class SignTimestamp(_Message, frozen=True, tag="timestamp"):
     """Sign the attributes over a TSTInfo; the signer builds them."""
 
@@ -58,6 +72,7 @@ class SignTimestamp(_Message, frozen=True, tag="timestamp"):
     certificate: Certificate
     scheme: SignatureScheme
     digest: DigestAlgorithm
+    salt: Salt | None = None
 
 
 class SignStructure(_Message, frozen=True, tag="structure"):
@@ -67,6 +82,7 @@ class SignStructure(_Message, frozen=True, tag="structure"):
     to_be_signed: bytes
     scheme: SignatureScheme
     digest: DigestAlgorithm
+    salt: Salt | None = None
 
 
 class SignRequest(_Message, frozen=True, tag="request"):
@@ -76,6 +92,7 @@ class SignRequest(_Message, frozen=True, tag="request"):
     subject: Annotated[bytes, msgspec.Meta(max_length=4_096)]
     scheme: SignatureScheme
     digest: DigestAlgorithm
+    salt: Salt | None = None
 
 
 class Generate(_Message, frozen=True, tag="generate"):
@@ -104,6 +121,8 @@ class Health(_Message, frozen=True, tag="health"):
 
 Request = (
     SignDocuments
+    | SignDated
+    | SignDigests
     | SignTimestamp
     | SignStructure
     | SignRequest
@@ -181,7 +200,7 @@ def read_request(encoded: bytes) -> Request:
     """
     try:
         return _REQUEST.decode(encoded)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise KeystoreRefused("this is not a request of the signer's protocol") from error
 
 
@@ -193,7 +212,7 @@ def read_answer(encoded: bytes) -> Values | Key | Done:
     """
     try:
         answer = _ANSWER.decode(encoded)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise KeystoreUnavailable("the signer's answer cannot be read") from error
     if isinstance(answer, Failed):
         raise _ERRORS.get(answer.code, KeystoreUnavailable)(answer.detail)
@@ -208,7 +227,7 @@ def read_hello(encoded: bytes) -> Hello:
     """
     try:
         hello = _HELLO.decode(encoded)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise KeystoreUnavailable("this is not a signer") from error
     if hello.protocol != PROTOCOL:
         raise KeystoreUnavailable("the signer is of another version")
@@ -216,5 +235,16 @@ def read_hello(encoded: bytes) -> Hello:
 
 
 def algorithm_of(request: SignTimestamp | SignStructure | SignRequest) -> SignatureAlgorithm:
-    """Scheme and digest of a request."""
-    return SignatureAlgorithm(request.scheme, request.digest)
+    """Scheme, digest and salt of a request.
+
+    Raises:
+        UnsupportedAlgorithm: a salt with another scheme than RSA-PSS.
+    """
+    return SignatureAlgorithm(request.scheme, request.digest, request.salt)
+
+
+def parts_of(
+    algorithm: SignatureAlgorithm,
+) -> tuple[SignatureScheme, DigestAlgorithm, int | None]:
+    """The same the other way, as requests end."""
+    return algorithm.scheme, algorithm.digest, algorithm.salt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from hashseal_core.algorithms import Digest, KeyAlgorithm, SignatureAlgorithm
@@ -34,15 +35,26 @@ class KeyStore(Protocol):
         """Make and verify a real signature."""
 
 
+class DigestKeys(Protocol):
+    """A key store at hand that signs digests, with keys that are made for that and no others."""
+
+    def sign_digest(self, key: str, digest: Digest, algorithm: SignatureAlgorithm) -> bytes:
+        """The signature value as the key made it; raises as `KeyStore` does."""
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentOrder:
-    """What an account wants signed; `certificate` is DER and its key is `key`."""
+    """What an account wants signed; `certificate` is DER and its key is `key`.
+
+    With `signing_time`, in whole seconds, the attributes say it.
+    """
 
     account: str
     key: str
     certificate: bytes
     algorithm: SignatureAlgorithm
     digests: Sequence[Digest]
+    signing_time: datetime | None = None
 
 
 class Signers(Protocol):
@@ -54,6 +66,9 @@ class Signers(Protocol):
 
     async def sign_documents(self, order: DocumentOrder) -> list[bytes]:
         """The signature values over the signed attributes of each digest."""
+
+    async def sign_digests(self, order: DocumentOrder) -> list[bytes]:
+        """The signature values over the digests themselves, with a key that is made for that."""
 
     async def sign_timestamp(
         self, key: str, tst_info: bytes, certificate: bytes, algorithm: SignatureAlgorithm

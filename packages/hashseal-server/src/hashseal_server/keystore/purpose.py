@@ -16,5 +16,7 @@ class Purpose(StrEnum):
     """Signed attributes over a TSTInfo."""
     SEAL = "seal"
     """Signed attributes over a document's digest, under an authorisation."""
+    RAW = "raw"
+    """Any digest, under an authorisation of its own kind."""
     AUDIT = "audit"
     """Checkpoints of the audit log."""

@@ -29,9 +29,10 @@ from hashseal_server.keystore.purpose import Purpose
 NOBODY = "-"
 """The owner of a key that belongs to the operator."""
 IDENTIFIER_OCTETS = 16
-_TOKEN_KEY = re.compile(r"(ca|ocsp|tsu|seal|audit)\.([0-9a-f]{32})")
+_PURPOSES = "|".join(Purpose)
+_TOKEN_KEY = re.compile(rf"({_PURPOSES})\.([0-9a-f]{{32}})")
 _LABEL = re.compile(
-    r"hashseal:(ca|ocsp|tsu|seal|audit):(-|[0-9a-f]{32}):([0-9a-f]{8}):([0-9a-f]{1,12})"
+    rf"hashseal:({_PURPOSES}):(-|[0-9a-f]{{32}}):([0-9a-f]{{8}}):([0-9a-f]{{1,12}})"
 )
 _WRAPPED = "wrapped."
 _MAC_OCTETS = 32

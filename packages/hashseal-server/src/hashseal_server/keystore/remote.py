@@ -13,14 +13,14 @@ import contextlib
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from hashseal_core.algorithms import Digest, KeyAlgorithm, SignatureAlgorithm
 from hashseal_core.errors import KeystoreRefused, KeystoreUnavailable
-from hashseal_server.keystore.authorisation import Authoriser
+from hashseal_server.keystore.authorisation import Authoriser, Kind
 from hashseal_server.keystore.folder import sockets
 from hashseal_server.keystore.messages import (
     HEAD,
@@ -33,11 +33,14 @@ from hashseal_server.keystore.messages import (
     Key,
     PublicKey,
     Request,
+    SignDated,
+    SignDigests,
     SignDocuments,
     SignStructure,
     SignTimestamp,
     Values,
     frame,
+    parts_of,
     read_answer,
     read_hello,
     size_of,
@@ -51,6 +54,11 @@ CHUNK = 32
 _CONNECTIONS = 4
 _LOOK_SECONDS = 0.5
 _PAUSE_SECONDS = 0.05
+_REQUESTS: Mapping[Kind, type[SignDocuments | SignDated | SignDigests]] = {
+    Kind.DOCUMENTS: SignDocuments,
+    Kind.DATED: SignDated,
+    Kind.RAW: SignDigests,
+}
 
 
 class _Connection:
@@ -136,11 +144,24 @@ class RemoteSigners:
             KeystoreRefused: key, account, certificate and algorithm do not go together.
             KeystoreUnavailable: no signer answered in time; nothing is known to be signed.
         """
+        kind = Kind.DOCUMENTS if order.signing_time is None else Kind.DATED
+        return await self._sign(order, kind)
+
+    async def sign_digests(self, order: DocumentOrder) -> list[bytes]:
+        """The signature values over the digests themselves, not yet verified.
+
+        Raises:
+            KeystoreRefused, KeystoreUnavailable: as `sign_documents`, and for every key that is not
+                made for that.
+        """
+        return await self._sign(order, Kind.RAW)
+
+    async def _sign(self, order: DocumentOrder, kind: Kind) -> list[bytes]:
         if len(order.digests) <= CHUNK:
-            return await self._sign_part(order, order.digests)
+            return await self._sign_part(order, order.digests, kind)
         parts = [order.digests[at : at + CHUNK] for at in range(0, len(order.digests), CHUNK)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._attempt(order, part)) for part in parts]
+            tasks = [group.create_task(self._attempt(order, part, kind)) for part in parts]
         outcomes = [task.result() for task in tasks]
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -148,15 +169,17 @@ class RemoteSigners:
         return [value for outcome in outcomes if isinstance(outcome, list) for value in outcome]
 
     async def _attempt(
-        self, order: DocumentOrder, digests: Sequence[Digest]
+        self, order: DocumentOrder, digests: Sequence[Digest], kind: Kind
     ) -> list[bytes] | KeystoreRefused | KeystoreUnavailable:
         """Errors as values: a task group would wrap them."""
         try:
-            return await self._sign_part(order, digests)
+            return await self._sign_part(order, digests, kind)
         except (KeystoreRefused, KeystoreUnavailable) as error:
             return error
 
-    async def _sign_part(self, order: DocumentOrder, digests: Sequence[Digest]) -> list[bytes]:
+    async def _sign_part(
+        self, order: DocumentOrder, digests: Sequence[Digest], kind: Kind
+    ) -> list[bytes]:
         if self._authoriser is None:
             raise KeystoreRefused("this process may not authorise signatures")
         authoriser = self._authoriser()
@@ -170,10 +193,13 @@ class RemoteSigners:
                 algorithm=order.algorithm,
                 digests=digests,
                 now=self._now(),
+                kind=kind,
+                signing_time=order.signing_time,
             )
-            return SignDocuments(granted, order.certificate)
+            return _REQUESTS[kind](granted, order.certificate)
 
-        return list(_values(await self._call(Purpose.SEAL, request), len(digests)))
+        purpose = Purpose.RAW if kind is Kind.RAW else Purpose.SEAL
+        return list(_values(await self._call(purpose, request), len(digests)))
 
     async def sign_timestamp(
         self, key: str, tst_info: bytes, certificate: bytes, algorithm: SignatureAlgorithm
@@ -184,7 +210,7 @@ class RemoteSigners:
             KeystoreRefused: not a TSTInfo of now, or not the key's certificate.
             KeystoreUnavailable: no signer answered in time.
         """
-        asked = SignTimestamp(key, tst_info, certificate, algorithm.scheme, algorithm.digest)
+        asked = SignTimestamp(key, tst_info, certificate, *parts_of(algorithm))
         (value,) = _values(await self._call(purpose_of(key), lambda _: asked), 1)
         return value
 
@@ -197,7 +223,7 @@ class RemoteSigners:
             KeystoreRefused: the key does not sign this form.
             KeystoreUnavailable: no signer answered in time.
         """
-        asked = SignStructure(key, to_be_signed, algorithm.scheme, algorithm.digest)
+        asked = SignStructure(key, to_be_signed, *parts_of(algorithm))
         (value,) = _values(await self._call(purpose_of(key), lambda _: asked), 1)
         return value
 

@@ -1,8 +1,9 @@
 """What a signer process does with a request. Pure but for the keys: octets in, octets out.
 
 For documents it takes no bytes to sign: it takes an authorisation, and builds the signed attributes
-from the digests in it. For timestamps it takes a TSTInfo, and builds the attributes likewise. For
-everything else it looks at the outer form first. So a key of one purpose never signs another's.
+from the digests in it. Digests themselves are signed with keys of the raw purpose only, under
+authorisations of that kind. For timestamps it takes a TSTInfo, and builds the attributes likewise.
+For everything else it looks at the outer form first. So a key of one purpose never signs another's.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hashseal_core import tsp
-from hashseal_core.algorithms import KeyAlgorithm, SignatureAlgorithm
+from hashseal_core.algorithms import Digest, KeyAlgorithm, SignatureAlgorithm
 from hashseal_core.cms import signed_attributes
 from hashseal_core.errors import HashsealError, KeystoreRefused, KeystoreUnavailable
-from hashseal_server.keystore.authorisation import Register
+from hashseal_server.keystore.authorisation import Grant, Kind, Register
 from hashseal_server.keystore.encoding import request_info
-from hashseal_server.keystore.forms import require_name, require_structure, require_timestamp
+from hashseal_server.keystore.forms import (
+    require_name,
+    require_signing_time,
+    require_structure,
+    require_timestamp,
+)
 from hashseal_server.keystore.messages import (
     PROTOCOL,
     Answer,
@@ -34,6 +40,8 @@ from hashseal_server.keystore.messages import (
     Key,
     PublicKey,
     Request,
+    SignDated,
+    SignDigests,
     SignDocuments,
     SignRequest,
     SignStructure,
@@ -58,6 +66,9 @@ class Keys(Protocol):
     def public_key(self, reference: str) -> bytes: ...
     def owner(self, reference: str) -> str: ...
     def sign(self, reference: str, to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bytes: ...
+    def sign_digest(
+        self, reference: str, digest: Digest, algorithm: SignatureAlgorithm
+    ) -> bytes: ...
     def destroy(self, reference: str, *, only_new: bool) -> None: ...
     def health(self) -> None: ...
 
@@ -94,8 +105,8 @@ class Signer:
     def _do(self, request: Request) -> Answer:
         answer: Answer = Done()
         match request:
-            case SignDocuments():
-                answer = self._documents(request)
+            case SignDocuments() | SignDated() | SignDigests():
+                answer = self._granted(request)
             case SignTimestamp():
                 answer = self._timestamp(request)
             case SignStructure():
@@ -112,16 +123,34 @@ class Signer:
                 self._keys.health()
         return answer
 
-    def _documents(self, request: SignDocuments) -> Values:
+    def _granted(self, request: SignDocuments | SignDated | SignDigests) -> Values:
+        keys, certificate = self._keys, request.certificate
+        if isinstance(request, SignDigests):
+            grant = self._grant(request, Kind.RAW, Purpose.RAW)
+            made = [keys.sign_digest(grant.key, one, grant.algorithm) for one in grant.digests()]
+            return Values(tuple(made))
+        kind = Kind.DATED if isinstance(request, SignDated) else Kind.DOCUMENTS
+        grant = self._grant(request, kind, Purpose.SEAL)
+        if (stated := grant.signing_time) is not None:
+            require_signing_time(stated, self._now())
+        attributes = [
+            signed_attributes(one, certificate, signing_time=grant.signing_time)
+            for one in grant.digests()
+        ]
+        return Values(tuple(keys.sign(grant.key, one, grant.algorithm) for one in attributes))
+
+    def _grant(
+        self, request: SignDocuments | SignDated | SignDigests, kind: Kind, purpose: Purpose
+    ) -> Grant:
+        """What may be signed, with a key of this purpose that is the account's."""
         if self._register is None:
             raise KeystoreRefused("this signer signs no documents")
-        grant = self._register.take(request.authorisation, request.certificate, self._now())
-        _require(grant.key, Purpose.SEAL)
+        grant = self._register.take(request.authorisation, request.certificate, self._now(), kind)
+        _require(grant.key, purpose)
         if self._keys.owner(grant.key) != owner_of(grant.account):
             raise KeystoreRefused("the key belongs to another account")
         self._require_certificate(grant.key, request.certificate)
-        attributes = [signed_attributes(one, request.certificate) for one in grant.digests()]
-        return Values(tuple(self._keys.sign(grant.key, one, grant.algorithm) for one in attributes))
+        return grant
 
     def _timestamp(self, request: SignTimestamp) -> Values:
         _require(request.key, Purpose.TSU)

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from hashseal_core.algorithms import (
+    Digest,
     DigestAlgorithm,
     KeyAlgorithm,
     SignatureAlgorithm,
     SignatureScheme,
 )
-from hashseal_core.cms.checking import hash_of
-from hashseal_core.errors import KeystoreUnavailable
+from hashseal_core.cms.checking import hash_of, rsa_padding
+from hashseal_core.errors import KeystoreRefused, KeystoreUnavailable
 from hashseal_server.keystore import verified
-from hashseal_server.keystore.encoding import request_info
+from hashseal_server.keystore.encoding import request_info, require_salt
 from hashseal_server.keystore.purpose import Purpose
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -30,8 +32,8 @@ _CURVES: dict[KeyAlgorithm, ec.EllipticCurve] = {
     KeyAlgorithm.P384: ec.SECP384R1(),
     KeyAlgorithm.P521: ec.SECP521R1(),
 }
-_ECDSA = {algorithm: ec.ECDSA(hash_of(algorithm)) for algorithm in DigestAlgorithm}
 _HEALTH_KEY = "health"
+_RAW = "raw-"
 
 
 class SoftwareKeyStore:
@@ -42,13 +44,26 @@ class SoftwareKeyStore:
         self._encryption = serialization.BestAvailableEncryption(secret)
         self._secret = secret
         self._loaded: dict[str, tuple[PrivateKey, bytes]] = {}
+        self._signing: dict[tuple[str, SignatureAlgorithm], Callable[[bytes], bytes]] = {}
 
     def generate(
         self, algorithm: KeyAlgorithm, purpose: Purpose = Purpose.SEAL, account: str = ""
     ) -> str:
-        """Make a key and write it before its reference is given out; it may sign anything."""
-        del purpose, account
-        return self._write(secrets.token_hex(16), algorithm)
+        """Make a key and write it before its reference is given out.
+
+        It may sign any bytes, but digests only if its purpose is that, and then nothing else.
+        """
+        del account
+        mark = _RAW if purpose is Purpose.RAW else ""
+        return self._write(mark + secrets.token_hex(16), algorithm)
+
+    def adopt(self, private: PrivateKey) -> str:
+        """Keep a key that was made elsewhere, under a new reference.
+
+        Raises:
+            KeystoreUnavailable: it cannot be written.
+        """
+        return self._keep(secrets.token_hex(16), private)
 
     def public_key(self, key: str) -> bytes:
         """SubjectPublicKeyInfo, DER."""
@@ -59,8 +74,34 @@ class SoftwareKeyStore:
 
         Raises:
             KeystoreUnavailable: no such key, or a key of another kind.
+            KeystoreRefused: the key has no room for the salt, or signs digests only.
         """
-        return _sign(self._key(key)[0], to_be_signed, algorithm)
+        if key.startswith(_RAW):
+            raise KeystoreRefused("the key signs digests only")
+        sign = self._signing.get((key, algorithm))
+        if sign is None:
+            sign = self._signing[key, algorithm] = _signing(self._key(key)[0], algorithm)
+        return sign(to_be_signed)
+
+    def sign_digest(self, key: str, digest: Digest, algorithm: SignatureAlgorithm) -> bytes:
+        """The signature value over a digest, not verified.
+
+        Raises:
+            KeystoreUnavailable: no such key, or a key of another kind.
+            KeystoreRefused: the key is not made for that, or has no room for the salt.
+        """
+        if not key.startswith(_RAW):
+            raise KeystoreRefused("the key is for another purpose")
+        private = self._key(key)[0]
+        hashed = utils.Prehashed(hash_of(digest.algorithm))
+        if isinstance(private, ec.EllipticCurvePrivateKey):
+            if algorithm.scheme is SignatureScheme.ECDSA:
+                return private.sign(digest.value, ec.ECDSA(hashed))
+        elif algorithm.scheme is not SignatureScheme.ECDSA:
+            if algorithm.scheme is SignatureScheme.RSA_PSS:
+                require_salt(algorithm, private.key_size)
+            return private.sign(digest.value, rsa_padding(algorithm), hashed)
+        raise KeystoreUnavailable("the key is not of the kind that the algorithm needs")
 
     def sign_request(self, key: str, subject: bytes, algorithm: SignatureAlgorithm) -> bytes:
         """The signature value over a CertificationRequestInfo for the key, not verified.
@@ -74,6 +115,8 @@ class SoftwareKeyStore:
     def destroy(self, key: str) -> None:
         """Forget the key."""
         self._loaded.pop(key, None)
+        for known in [one for one in self._signing if one[0] == key]:
+            del self._signing[known]
         (self._folder / f"{key}.p8").unlink(missing_ok=True)
 
     def health(self) -> None:
@@ -91,6 +134,9 @@ class SoftwareKeyStore:
             private = rsa.generate_private_key(65537, int(algorithm.value.split("-")[1]))
         else:
             private = ec.generate_private_key(_CURVES[algorithm])
+        return self._keep(name, private)
+
+    def _keep(self, name: str, private: PrivateKey) -> str:
         encoded = private.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, self._encryption
         )
@@ -124,14 +170,23 @@ class SoftwareKeyStore:
         return private, public
 
 
-def _sign(private: PrivateKey, to_be_signed: bytes, algorithm: SignatureAlgorithm) -> bytes:
+def _signing(private: PrivateKey, algorithm: SignatureAlgorithm) -> Callable[[bytes], bytes]:
+    """What signs octets with a key in this way.
+
+    Raises:
+        KeystoreUnavailable: the key is of another kind.
+        KeystoreRefused: the key has no room for the salt.
+    """
     digest = hash_of(algorithm.digest)
     if isinstance(private, ec.EllipticCurvePrivateKey):
         if algorithm.scheme is SignatureScheme.ECDSA:
-            return private.sign(to_be_signed, _ECDSA[algorithm.digest])
+            ecdsa = ec.ECDSA(digest)
+            return lambda octets: private.sign(octets, ecdsa)
     elif algorithm.scheme is SignatureScheme.RSA_PKCS1:
-        return private.sign(to_be_signed, padding.PKCS1v15(), digest)
+        pkcs1 = padding.PKCS1v15()
+        return lambda octets: private.sign(octets, pkcs1, digest)
     elif algorithm.scheme is SignatureScheme.RSA_PSS:
-        pss = padding.PSS(mgf=padding.MGF1(digest), salt_length=algorithm.digest.size)
-        return private.sign(to_be_signed, pss, digest)
+        require_salt(algorithm, private.key_size)
+        pss = padding.PSS(mgf=padding.MGF1(digest), salt_length=algorithm.salt_length)
+        return lambda octets: private.sign(octets, pss, digest)
     raise KeystoreUnavailable("the key is not of the kind that the algorithm needs")

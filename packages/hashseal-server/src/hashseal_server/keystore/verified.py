@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from hashseal_core import der, tsp
 from hashseal_core.algorithms import SignatureAlgorithm
-from hashseal_core.cms import signature_identifier, signed_attributes, verify_signature_value
+from hashseal_core.cms import (
+    signature_identifier,
+    signed_attributes,
+    verify_digest_value,
+    verify_signature_value,
+)
 from hashseal_server.keystore.encoding import request_info
-from hashseal_server.keystore.port import DocumentOrder, KeyStore, Signers
+from hashseal_server.keystore.port import DigestKeys, DocumentOrder, KeyStore, Signers
 
 
 def sign(
@@ -24,6 +29,7 @@ def sign(
 
     Raises:
         KeystoreUnavailable: no such key, a key of another kind, or the store does not answer.
+        KeystoreRefused: the key does not sign that, or not like that.
         FaultySignature: what came out does not verify.
     """
     value = keystore.sign(key, to_be_signed, algorithm)
@@ -59,8 +65,31 @@ async def sign_documents(signers: Signers, order: DocumentOrder) -> list[bytes]:
     """
     values = await signers.sign_documents(order)
     for digest, value in zip(order.digests, values, strict=True):
-        attributes = signed_attributes(digest, order.certificate)
+        attributes = signed_attributes(digest, order.certificate, signing_time=order.signing_time)
         verify_signature_value(order.certificate, order.algorithm, attributes, value)
+    return values
+
+
+async def sign_digests(signers: Signers, order: DocumentOrder) -> list[bytes]:
+    """The same over the digests themselves, with a key that is made for that.
+
+    Raises:
+        KeystoreUnavailable, KeystoreRefused: nothing was released.
+        FaultySignature: one of them does not verify; none is released.
+    """
+    values = await signers.sign_digests(order)
+    for digest, value in zip(order.digests, values, strict=True):
+        verify_digest_value(order.certificate, order.algorithm, digest, value)
+    return values
+
+
+def sign_digests_here(keys: DigestKeys, order: DocumentOrder) -> list[bytes]:
+    """The same with keys at hand."""
+    values = []
+    for digest in order.digests:
+        value = keys.sign_digest(order.key, digest, order.algorithm)
+        verify_digest_value(order.certificate, order.algorithm, digest, value)
+        values.append(value)
     return values
 
 

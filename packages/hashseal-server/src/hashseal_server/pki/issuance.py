@@ -7,6 +7,7 @@ anything is signed, and the authority's key may live in an HSM.
 
 from __future__ import annotations
 
+import secrets
 from typing import Protocol
 
 from cryptography import x509
@@ -28,14 +29,19 @@ SHAPING_HASH = hashes.SHA256()
 class Linter(Protocol):
     """What looks at everything before the authority signs it."""
 
-    def certificate(self, der: bytes, role: Role) -> None:
-        """Raise LintFailed or return."""
+    def certificate(self, der: bytes, role: Role, issuer: x509.Certificate | None = None) -> None:
+        """Raise LintFailed or return; without an issuer what hangs on it is not looked at."""
 
     def crl(self, der: bytes) -> None:
         """Raise LintFailed or return."""
 
     def ocsp_response(self, der: bytes) -> None:
         """Raise LintFailed or return."""
+
+
+def new_serial() -> int:
+    """The serial number of a certificate: 128 random bits behind one that keeps the length."""
+    return 1 << 128 | secrets.randbits(128)
 
 
 def shaping_key() -> ec.EllipticCurvePrivateKey:
@@ -61,14 +67,20 @@ def sign_and_wrap(keystore: KeyStore, key: str, to_be_signed: bytes) -> bytes:
 
 
 def issue(
-    built: x509.CertificateBuilder, role: Role, *, keystore: KeyStore, key: str, linter: Linter
+    built: x509.CertificateBuilder,
+    role: Role,
+    issuer: x509.Certificate | None,
+    *,
+    keystore: KeyStore,
+    key: str,
+    linter: Linter,
 ) -> bytes:
-    """Lint, sign, verify; DER of the certificate.
+    """Lint, sign, verify; DER of the certificate. `issuer` None is for one that signs itself.
 
     Raises:
         LintFailed: nothing has been signed.
         FaultySignature, KeystoreUnavailable: likewise nothing left.
     """
     shaped = built.sign(shaping_key(), SHAPING_HASH)
-    linter.certificate(shaped.public_bytes(Encoding.DER), role)
+    linter.certificate(shaped.public_bytes(Encoding.DER), role, issuer)
     return sign_and_wrap(keystore, key, shaped.tbs_certificate_bytes)

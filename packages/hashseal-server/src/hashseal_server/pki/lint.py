@@ -1,12 +1,10 @@
-"""The linter that every certificate passes before the authority signs it: pkilint and own checks.
+"""The linter that every certificate passes before the authority signs it.
 
-pkilint looks at RFC 5280 and the ETSI profiles; it does not look at serial numbers, syntax of
-organizationIdentifier or absurd validity, so we do.
+pkilint looks at RFC 5280 and the ETSI profiles; `pki.conformity` at our own profiles, serial
+numbers, syntax of organizationIdentifier and validity.
 """
 
 from __future__ import annotations
-
-from datetime import timedelta
 
 from cryptography import x509
 from pkilint import etsi, loader, pkix, validation
@@ -14,11 +12,9 @@ from pkilint.etsi import etsi_constants
 from pkilint.pkix import certificate, crl, extension, name, ocsp
 
 from hashseal_core.errors import LintFailed
+from hashseal_server.pki.conformity import require_conformity
 from hashseal_server.pki.model import Role
 
-_MIN_SERIAL_BITS = 96  # of 128 random ones; fewer happens once in 2**32 by chance
-_MAX_SERIAL_OCTETS = 20
-_MAX_VALIDITY = timedelta(days=366 * 25)
 _LOCAL_ADDRESS = frozenset({"etsi.internal_domain_name"})
 _ETSI = {
     Role.SEAL: etsi_constants.CertificateType.NCP_LEGAL_PERSON_CERTIFICATE,
@@ -27,21 +23,23 @@ _ETSI = {
 
 
 class PkixLinter:
-    """Refuses what pkilint finds at severity error or worse, and what our own checks find.
+    """Refuses what pkilint finds at severity warning or worse, and what is not as its profile says.
 
     A `test` authority may publish at an address that only this machine or network knows.
+    `raw_policy` is the policy of raw credentials; without it nobody's is compared with it.
     """
 
-    def __init__(self, *, test: bool = False) -> None:
+    def __init__(self, *, test: bool = False, raw_policy: str | None = None) -> None:
+        self._raw_policy = raw_policy
         self._tolerated = _LOCAL_ADDRESS if test else frozenset[str]()
 
-    def certificate(self, der: bytes, role: Role) -> None:
-        """Lint one certificate.
+    def certificate(self, der: bytes, role: Role, issuer: x509.Certificate | None = None) -> None:
+        """Lint one certificate; its place under its issuer only if that is given.
 
         Raises:
             LintFailed: with the codes of the findings.
         """
-        _own_checks(x509.load_der_x509_certificate(der))
+        require_conformity(der, role, issuer, self._raw_policy)
         if role in _ETSI:
             decoding = etsi.create_decoding_validators(_ETSI[role])
             checks = etsi.create_validators(_ETSI[role])
@@ -88,7 +86,7 @@ class PkixLinter:
         self._refuse(container.validate(loader.load_ocsp_response(der, "response").root))
 
     def _refuse(self, results: list[validation.ValidationResult]) -> None:
-        worst = validation.ValidationFindingSeverity.ERROR
+        worst = validation.ValidationFindingSeverity.WARNING
         codes = {
             found.finding.code
             for result in results
@@ -104,11 +102,3 @@ def _decoders() -> list[validation.Validator]:
         pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
         pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
     ]
-
-
-def _own_checks(cert: x509.Certificate) -> None:
-    serial = cert.serial_number
-    if serial.bit_length() < _MIN_SERIAL_BITS or serial.bit_length() > 8 * _MAX_SERIAL_OCTETS - 1:
-        raise LintFailed("the serial number is not one of 128 random bits")
-    if cert.not_valid_after_utc - cert.not_valid_before_utc > _MAX_VALIDITY:
-        raise LintFailed("the validity is longer than 25 years")

@@ -19,6 +19,7 @@ from cryptography.x509.oid import (
     ObjectIdentifier,
 )
 
+from hashseal_core.certificates import RAW_SIGNING
 from hashseal_core.errors import InvalidValue
 from hashseal_server.pki.model import Role
 
@@ -26,6 +27,7 @@ DOCUMENT_SIGNING = ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 ADOBE_AUTHENTIC_DOCUMENTS = ObjectIdentifier("1.2.840.113583.1.1.5")
 ANY_POLICY = "2.5.29.32.0"
 MAX_YEARS = 25
+PolicyName = Literal["any", "certificate", "timestamp", "raw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Profile:
     purposes: tuple[ObjectIdentifier, ...] = ()
     purposes_critical: bool = False
     path_length: int | None = None
-    policy: Literal["any", "certificate", "timestamp"] | None = None
+    policy: PolicyName | None = None
     nocheck: bool = False
     signing_share: float | None = None
 
@@ -85,11 +87,19 @@ PROFILES = {
             Profile(
                 role,
                 3 * _YEAR,
-                ("digital_signature", "content_commitment"),
+                ("content_commitment",),  # type A of EN 319 412-2, 4.3.2
                 (DOCUMENT_SIGNING, ADOBE_AUTHENTIC_DOCUMENTS),
                 policy="certificate",
             )
             for role in (Role.SEAL, Role.PERSON)
+        ),
+        # Any digest: no purpose that others know, least of all documentSigning (RFC 9336, 4).
+        Profile(
+            Role.RAW,
+            3 * _YEAR,
+            ("digital_signature",),
+            (ObjectIdentifier(RAW_SIGNING),),
+            policy="raw",
         ),
     )
 }
@@ -104,10 +114,16 @@ class Policies:
 
     certificate: str
     timestamp: str
+    raw: str
 
-    def identifier(self, which: Literal["any", "certificate", "timestamp"]) -> ObjectIdentifier:
+    def identifier(self, which: PolicyName) -> ObjectIdentifier:
         """The policy that a profile names."""
-        named = {"any": ANY_POLICY, "certificate": self.certificate, "timestamp": self.timestamp}
+        named = {
+            "any": ANY_POLICY,
+            "certificate": self.certificate,
+            "timestamp": self.timestamp,
+            "raw": self.raw,
+        }
         return ObjectIdentifier(named[which])
 
 
@@ -142,8 +158,11 @@ def builder(
     urls: Urls,
     policies: Policies,
     not_before: datetime,
+    with_ocsp: bool = True,
 ) -> x509.CertificateBuilder:
     """Everything but the signature; `issuer` None makes a self-signed one.
+
+    `with_ocsp` False is for an issuer without a responder, as a root is that is offline.
 
     Raises:
         InvalidValue: the key is of a kind that certificates here do not have.
@@ -163,7 +182,7 @@ def builder(
         .not_valid_before(not_before)
         .not_valid_after(not_after)
         .public_key(key)
-        .add_extension(_key_usage(profile.usages), critical=True)
+        .add_extension(key_usage(profile.usages), critical=True)
         .add_extension(own_id, critical=False)
     )
     if profile.is_authority:
@@ -185,7 +204,8 @@ def builder(
         own_key = x509.AuthorityKeyIdentifier(own_id.digest, None, None)
         built = built.add_extension(own_key, critical=False)
     else:
-        built = _pointing_to(built, issuer, issuer_label, urls, nocheck=profile.nocheck)
+        ocsp_url = urls.ocsp if with_ocsp and not profile.nocheck else None
+        built = _pointing_to(built, issuer, issuer_label, urls, ocsp_url)
     return built
 
 
@@ -194,8 +214,7 @@ def _pointing_to(
     issuer: x509.Certificate,
     label: str,
     urls: Urls,
-    *,
-    nocheck: bool,
+    ocsp_url: str | None,
 ) -> x509.CertificateBuilder:
     """Authority key identifier, AIA and CRL distribution point."""
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -205,9 +224,9 @@ def _pointing_to(
             x509.UniformResourceIdentifier(urls.issuer_certificate(label)),
         )
     ]
-    if not nocheck:
-        ocsp_url = x509.UniformResourceIdentifier(urls.ocsp)
-        access.insert(0, x509.AccessDescription(AuthorityInformationAccessOID.OCSP, ocsp_url))
+    if ocsp_url is not None:
+        located = x509.UniformResourceIdentifier(ocsp_url)
+        access.insert(0, x509.AccessDescription(AuthorityInformationAccessOID.OCSP, located))
     point = x509.DistributionPoint(
         [x509.UniformResourceIdentifier(urls.crl(label))], None, None, None
     )
@@ -221,7 +240,8 @@ def _pointing_to(
     )
 
 
-def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage:
+def key_usage(usages: tuple[str, ...]) -> x509.KeyUsage:
+    """The extension with these usages and no other."""
     names = (
         "digital_signature",
         "content_commitment",

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import LargeBinary, Row, and_, bindparam, delete, select, text
+from sqlalchemy import LargeBinary, Row, and_, bindparam, delete, literal, select, text
 
 from hashseal_server.infra.db import Database, UtcDateTime, padded
 from hashseal_server.pki.model import Role
-from hashseal_server.pki.revocation import Revoked, Status
+from hashseal_server.pki.revocation import Revoked
+from hashseal_server.pki.status import Status
 from hashseal_server.pki.store import certificates, key_of, ocsp_responses
 
 _UNASKED = (Role.ROOT.value, Role.RESPONDER.value)
 """Nobody asks for a trust anchor, and responders carry id-pkix-ocsp-nocheck."""
+_responders = certificates.alias("speaker")
 _KEEP = text("""
     INSERT INTO ocsp_response
         (serial, hash_algorithm, responder, state, der, produced_at, next_update)
@@ -32,11 +34,15 @@ _KEEP = text("""
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is known of a serial number at one instant, and the response made for that state."""
+    """What is known of a serial number at one instant, and the response made for that state.
+
+    `responder` is the serial number of the newest valid responder of the authority.
+    """
 
     status: Status
     response: bytes | None = None
     next_update: datetime | None = None
+    responder: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,35 @@ class ResponseStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, serial: int, issuer: str, hash_algorithm: str) -> Kept:
-        """State and response by one statement, so that they are of one instant."""
-        statement = (
-            select(
-                certificates, ocsp_responses.c.der.label("response"), ocsp_responses.c.next_update
+    async def find(self, serial: int, issuer: str, hash_algorithm: str, now: datetime) -> Kept:
+        """State, response and responder by one statement, so that they are of one instant."""
+        speaks = (
+            select(_responders.c.serial)
+            .where(
+                _responders.c.role == Role.RESPONDER.value,
+                _responders.c.issuer == issuer,
+                _responders.c.state == "issued",
+                _responders.c.not_after > now,
             )
-            .outerjoin(
+            .order_by(_responders.c.planned_at.desc(), _responders.c.serial.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        asked = select(literal(1).label("one")).subquery()
+        statement = select(
+            certificates,
+            ocsp_responses.c.der.label("response"),
+            ocsp_responses.c.next_update,
+            speaks.label("responder"),
+        ).select_from(
+            asked.outerjoin(
+                certificates,
+                and_(
+                    certificates.c.serial == key_of(serial),
+                    certificates.c.issuer == issuer,
+                    certificates.c.der.is_not(None),
+                ),
+            ).outerjoin(
                 ocsp_responses,
                 and_(
                     ocsp_responses.c.serial == certificates.c.serial,
@@ -82,17 +110,13 @@ class ResponseStore:
                     ocsp_responses.c.state == certificates.c.state,
                 ),
             )
-            .where(
-                certificates.c.serial == key_of(serial),
-                certificates.c.issuer == issuer,
-                certificates.c.der.is_not(None),
-            )
         )
         async with self._database.read() as connection:
-            row = (await connection.execute(statement)).first()
-        if row is None:
-            return Kept(Status(issued=False))
-        return Kept(_status(row), row.response, row.next_update)
+            row = (await connection.execute(statement)).one()
+        responder = int(row.responder, 16) if row.responder else None
+        if row.serial is None:
+            return Kept(Status(issued=False), responder=responder)
+        return Kept(_status(row), row.response, row.next_update, responder)
 
     async def keep(self, produced: Sequence[Produced]) -> frozenset[int]:
         """Keep the responses whose certificates are still in the state they were made for.
@@ -114,9 +138,16 @@ class ResponseStore:
         return frozenset(one.serial for one in kept)
 
     async def due(
-        self, hash_algorithm: str, *, before: datetime, now: datetime, after: int, limit: int
+        self,
+        hash_algorithm: str,
+        *,
+        issuers: Sequence[str],
+        before: datetime,
+        now: datetime,
+        after: int,
+        limit: int,
     ) -> list[Due]:
-        """Certificates without a response that lasts until `before`, by serial number."""
+        """Certificates of these issuers whose response does not last, by serial number."""
         lasting = and_(
             ocsp_responses.c.serial == certificates.c.serial,
             ocsp_responses.c.hash_algorithm == hash_algorithm,
@@ -131,6 +162,7 @@ class ResponseStore:
                 certificates.c.serial > key_of(after),
                 certificates.c.state.in_(("issued", "revoked")),
                 certificates.c.role.not_in(_UNASKED),
+                certificates.c.issuer.in_(issuers),
                 certificates.c.not_after > now,
             )
             .order_by(certificates.c.serial)

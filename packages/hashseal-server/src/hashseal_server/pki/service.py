@@ -1,17 +1,16 @@
-"""The certificate authority: founds itself, issues, revokes, and keeps status data fresh.
+"""The certificate authority: founds itself, issues, renews, revokes, and keeps status data fresh.
 
-Root → issuing authority → {seal, person, TSU}; root and issuing authority each have a delegated
-OCSP responder. Every issuance: record the plan → build → lint → sign → verify → store.
+Root → issuing authority → {seal, person, TSU}; each authority whose key is here has a delegated
+OCSP responder that is replaced long before it ends. A revocation is final.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cryptography import x509
 from cryptography.x509 import ocsp
@@ -19,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from hashseal_core.algorithms import KeyAlgorithm
 from hashseal_core.errors import (
+    ConfigurationInvalid,
     EvidenceUnavailable,
     HashsealError,
     InvalidValue,
@@ -27,53 +27,31 @@ from hashseal_core.errors import (
 )
 from hashseal_core.evidence import ValidationMaterial
 from hashseal_server.keystore.port import KeyStore
-from hashseal_server.keystore.purpose import Purpose
-from hashseal_server.pki import revocation
-from hashseal_server.pki.issuance import Linter, issue, sign_and_wrap
+from hashseal_server.pki import issuer, lists, revocation
+from hashseal_server.pki import status as statuses
+from hashseal_server.pki.authorities import ISSUING, ROOT, Authorities, Authority, parsed
+from hashseal_server.pki.issuance import Linter
+from hashseal_server.pki.issuer import Issuer, Order
+from hashseal_server.pki.lists import Lists
 from hashseal_server.pki.model import Issued, LegalPerson, NaturalPerson, Role
-from hashseal_server.pki.profiles import PROFILES, Policies, Urls, builder
-from hashseal_server.pki.responses import LEAST, SKEW, Answer, Responses
-from hashseal_server.pki.revocation import Responder, Revoked
+from hashseal_server.pki.profiles import PROFILES, Policies, Urls
+from hashseal_server.pki.responses import LEAST, Answer, Responses
+from hashseal_server.pki.revocation import Revoked
 
-ROOT, ISSUING = "root", "issuing"
-CRL_LIFETIME = timedelta(days=7)
-_PUBLISHING_ATTEMPTS = 5
-_PURPOSES = {
-    Role.ROOT: Purpose.CA,
-    Role.ISSUING: Purpose.CA,
-    Role.RESPONDER: Purpose.OCSP,
-    Role.TSU: Purpose.TSU,
-    Role.SEAL: Purpose.SEAL,
-    Role.PERSON: Purpose.SEAL,
-}
+RESPONDER_RENEWED = timedelta(days=90)
+"""A responder that ends in less is followed by another."""
+_WORTH = timedelta(days=1)
+"""A new responder lasts so much longer at least, or none is made: its authority ends too."""
 
 
-class Store(Protocol):
+class Store(issuer.Store, lists.Store, Protocol):
     """What the authority keeps; see `hashseal_server.pki.store`."""
 
-    async def plan(
-        self, serial: int, role: Role, issuer: str, key: str, subject: str, at: datetime
-    ) -> None: ...
-    async def void(self, serial: int) -> None: ...
-    async def issued(self, serial: int, der: bytes, not_after: datetime, at: datetime) -> None: ...
-    async def revoke(self, serial: int, reason: str, at: datetime) -> bool: ...
+    async def revoke(self, revoked: Revoked, *, answered_by: str | None = None) -> bool: ...
     async def of_role(self, role: Role) -> list[Issued]: ...
     async def find(self, serial: int) -> Issued | None: ...
-    async def issuer_label(self, serial: int) -> str | None: ...
-    async def revoked(self, issuer: str) -> list[Revoked]: ...
-    async def newest_list(self, issuer: str) -> tuple[int, bytes, datetime] | None: ...
-    async def plan_list(self, issuer: str, number: int, content: bytes, at: datetime) -> None: ...
-    async def publish(
-        self, issuer: str, number: int, der: bytes, next_update: datetime
-    ) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Authority:
-    label: str
-    issued: Issued
-    certificate: x509.Certificate
-    responder: Responder | None = None
+    async def authorities(self) -> list[Issued]: ...
+    async def labels(self) -> list[str]: ...
 
 
 class CertificateAuthority:
@@ -93,33 +71,130 @@ class CertificateAuthority:
         base_url: str,
         policies: Policies,
         now: Callable[[], datetime],
+        list_lifetime: timedelta = lists.LIFETIME,
     ) -> None:
         self._store = store
         self._responses = responses
-        self._keystore = keystore
-        self._linter = linter
-        self._policies = policies
-        self._urls = Urls(base_url.rstrip("/"))
         self._now = now
-        self._authorities: dict[str, _Authority] = {}
+        self.authorities = Authorities(store, now)
+        urls = Urls(base_url.rstrip("/"))
+        self._issuer = Issuer(
+            store=store, keystore=keystore, linter=linter, urls=urls, policies=policies, now=now
+        )
+        self._lists = Lists(
+            store=store,
+            authorities=self.authorities,
+            keystore=keystore,
+            linter=linter,
+            now=now,
+            lifetime=list_lifetime,
+        )
         self._material: dict[bytes, tuple[datetime, ValidationMaterial]] = {}
         self._gathering = asyncio.Lock()
 
-    async def found(self, *, test: bool, organisation: str, country: str) -> None:
-        """Make root, issuing authority, responders and first CRLs; what exists stays."""
-        suffix = " TEST" if test else ""
-        for label, role, parent in ((ROOT, Role.ROOT, None), (ISSUING, Role.ISSUING, ROOT)):
-            if not await self._store.of_role(role):
-                title = "Root CA" if label == ROOT else "Issuing CA"
-                subject = _authority_name(organisation, f"Hashseal{suffix} {title}", country)
-                await self._issue(role, subject, KeyAlgorithm.P256, parent)
-            responder_name = f"Hashseal{suffix} OCSP {label}"
-            if await self._responder(label) is None:
-                subject = _authority_name(organisation, responder_name, country)
-                await self._issue(Role.RESPONDER, subject, KeyAlgorithm.P256, label)
-            self._authorities.clear()
-            if await self._store.newest_list(label) is None:
-                await self._publish(label)
+    async def found(
+        self,
+        *,
+        test: bool,
+        organisation: str,
+        country: str,
+        root: Literal["online", "offline"] = "online",
+    ) -> None:
+        """Make root, issuing authority, responders and first CRLs; what exists stays.
+
+        Raises:
+            ConfigurationInvalid: the root is offline, and no issuing authority was installed.
+        """
+        mark = " TEST" if test else ""
+        known = await self.authorities.all(fresh=True)
+        if root == "offline" and not any(label != ROOT for label in known):
+            raise ConfigurationInvalid(
+                "the root is offline: `hashseal-server pki request-issuing`, hold a ceremony, then "
+                "`hashseal-server pki install-issuing`",
+                field="root",
+            )
+        if ROOT not in known:
+            subject = authority_name(organisation, f"Hashseal{mark} Root CA", country)
+            await self._issuer.issue(Order(Role.ROOT, subject, label=ROOT), None)
+            await self.complete()
+        if not any(label != ROOT for label in known):
+            subject = authority_name(organisation, f"Hashseal{mark} Issuing CA", country)
+            top = await self.authorities.get(ROOT)
+            label = await self.next_label()
+            await self._issuer.issue(Order(Role.ISSUING, subject, label=label), top)
+        await self.complete()
+
+    async def found_root(self, subject: x509.Name) -> Issued:
+        """The root alone, as a ceremony makes it; its first list is still to be published."""
+        return await self._issuer.issue(Order(Role.ROOT, subject, label=ROOT), None)
+
+    async def certify_issuing(self, subject: x509.Name, public_key: bytes) -> Issued:
+        """A certificate for an issuing authority whose key, DER, is elsewhere."""
+        top = await self.authorities.get(ROOT)
+        order = Order(Role.ISSUING, subject, label=await self.next_label(), public_key=public_key)
+        return await self._with_chain(await self._issuer.issue(order, top))
+
+    async def renew_issuing(self) -> Issued:
+        """An issuing authority with a new key and a name of its own, which issues from now on.
+
+        The earlier ones keep responder and list until they end.
+
+        Raises:
+            ConfigurationInvalid: the root is offline.
+            LintFailed, KeystoreUnavailable, FaultySignature, StorageUnavailable: nothing is new.
+        """
+        top, now_issuing = await self.authorities.get(ROOT), await self.authorities.issuing()
+        if not top.signs:
+            raise ConfigurationInvalid(
+                "the root is offline: `hashseal-server pki request-issuing` and a ceremony",
+                field="root",
+            )
+        label = await self.next_label()
+        subject = next_name(now_issuing.certificate.subject, label)
+        made = await self._issuer.issue(Order(Role.ISSUING, subject, label=label), top)
+        await self.complete()
+        return await self._with_chain(made)
+
+    async def next_label(self) -> str:
+        """`issuing`, then `issuing-2` and so on; never one that was taken."""
+        taken = [label for label in await self._store.labels() if label.startswith(ISSUING)]
+        numbers = [int(label.removeprefix(ISSUING).removeprefix("-") or 1) for label in taken]
+        number = max(numbers, default=0) + 1
+        return ISSUING if number == 1 else f"{ISSUING}-{number}"
+
+    async def complete(self) -> None:
+        """Responder and first list for every authority that has none."""
+        await self.renew_responders()
+        for label, authority in (await self.authorities.all(fresh=True)).items():
+            if authority.signs and await self._store.newest_list(label) is None:
+                await self._lists.publish(authority)
+
+    async def renew_responders(self) -> list[Issued]:
+        """Follow every responder that has less than 90 days left by one with a new key.
+
+        What an earlier one said stays verifiable: it carries its own certificate. An authority that
+        is over has none.
+
+        Raises:
+            LintFailed, KeystoreUnavailable, FaultySignature, StorageUnavailable: some are not new.
+        """
+        made = []
+        for authority in (await self.authorities.all(fresh=True)).values():
+            ends, now = authority.certificate.not_valid_after_utc, self._now()
+            if not authority.signs or ends <= now:
+                continue
+            before = authority.responder
+            if before is not None:
+                until = before.certificate.not_valid_after_utc
+                would = min(ends, now + PROFILES[Role.RESPONDER].lifetime)
+                if until - now >= RESPONDER_RENEWED or would - until < _WORTH:
+                    continue
+            order = Order(Role.RESPONDER, _responder_name(authority))
+            made.append(await self._issuer.issue(order, authority))
+        if made:
+            await self.authorities.all(fresh=True)
+            self._material.clear()
+        return made
 
     async def trust_anchor(self) -> bytes:
         """The root certificate, DER.
@@ -127,12 +202,17 @@ class CertificateAuthority:
         Raises:
             NotFound: the authority has not been founded.
         """
-        return (await self._authority(ROOT)).issued.certificate
+        return (await self.authorities.get(ROOT)).issued.certificate
 
     async def issue_signing(
-        self, subject: LegalPerson | NaturalPerson, *, algorithm: KeyAlgorithm, account: str = ""
+        self,
+        subject: LegalPerson | NaturalPerson,
+        *,
+        algorithm: KeyAlgorithm,
+        account: str = "",
+        raw: bool = False,
     ) -> Issued:
-        """A certificate for signing documents, with a new key that is the account's.
+        """A certificate for signing documents, or `raw` digests, with a new key of the account's.
 
         Raises:
             InvalidValue: the subject or the algorithm is not allowed.
@@ -140,14 +220,24 @@ class CertificateAuthority:
         """
         if algorithm is KeyAlgorithm.RSA2048:
             raise InvalidValue("RSA-2048 is for imported certificates only", field="algorithm")
-        issued = await self._issue(subject.role, subject.name(), algorithm, ISSUING, account)
-        return await self._with_chain(issued)
+        role = Role.RAW if raw else subject.role
+        return await self._issue(Order(role, subject.name(), algorithm, account=account))
+
+    async def issue_again(
+        self, before: Issued, *, algorithm: KeyAlgorithm, account: str, same_key: bool
+    ) -> Issued:
+        """A certificate for the same subject, with the same key or a new one.
+
+        Raises:
+            LintFailed, KeystoreUnavailable, FaultySignature, StorageUnavailable: nothing issued.
+        """
+        subject = parsed(before.certificate).subject
+        key = before.key if same_key else None
+        return await self._issue(Order(before.role, subject, algorithm, account=account, key=key))
 
     async def issue_tsu(self, name: str, organisation: str, country: str) -> Issued:
         """A certificate for a timestamping unit, with a new key."""
-        subject = _authority_name(organisation, name, country)
-        issued = await self._issue(Role.TSU, subject, KeyAlgorithm.P256, ISSUING)
-        return await self._with_chain(issued)
+        return await self._issue(Order(Role.TSU, authority_name(organisation, name, country)))
 
     async def units(self) -> list[Issued]:
         """The timestamping units, newest first, each with its chain."""
@@ -164,48 +254,76 @@ class CertificateAuthority:
             raise NotFound("no certificate with that serial number")
         return await self._with_chain(found)
 
-    async def revoke(self, serial: int, reason: str, *, at: datetime) -> None:
+    async def revoke(
+        self, serial: int, reason: str, *, at: datetime, invalid_since: datetime | None = None
+    ) -> None:
         """Revoke for good; CRL and OCSP say so from now on.
 
+        A responder that is revoked is followed by another at once.
+
         Raises:
-            InvalidValue: no such reason.
+            InvalidValue: no such reason for it, or a suspension; or it is a root.
             NotFound: never issued, or revoked already.
+            ConfigurationInvalid: the authority that issued it is offline.
         """
-        revocation.require_reason(reason)
+        found = await self._store.find(serial)
+        if found is None:
+            raise NotFound("no certificate with that serial number was issued")
+        flag = revocation.require_reason(reason, found.role)
+        if found.role is Role.ROOT:
+            raise InvalidValue("nobody can revoke a root; tell those who trust it", field="serial")
         at = at.replace(microsecond=0)  # as CRL and OCSP write it (RFC 5280, 4.1.2.5.2)
-        label = await self._store.issuer_label(serial)
-        if label is None or not await self._store.revoke(serial, reason, at):
-            raise NotFound("no valid certificate with that serial number")
+        if invalid_since is not None:
+            began = parsed(found.certificate).not_valid_before_utc
+            revocation.require_invalidity(invalid_since, flag, issued_at=began, at=at)
+        above = await self.authorities.get(found.issuer)
+        if not above.signs:
+            raise ConfigurationInvalid(
+                "the root is offline: `hashseal-server pki ceremony --revoke`, then "
+                "`pki install-list`"
+            )
+        speaks = found.issuer if found.role is Role.RESPONDER else None
+        entry = Revoked(serial, at, flag.value, invalid_since)
+        if not await self._store.revoke(entry, answered_by=speaks):
+            raise NotFound("no valid certificate with that serial number: a revocation is final")
         self._material.clear()
-        await self._publish(label)
+        await self.authorities.all(fresh=True)
+        await self._lists.publish(above, naming=serial)
+        if speaks is not None:
+            await self.renew_responders()
+
+    async def labels(self) -> list[str]:
+        """The labels of all authorities, root first."""
+        return list(await self.authorities.all(fresh=True))
 
     async def crl(self, label: str) -> bytes:
-        """The newest CRL of an authority, renewed at half of its life, DER.
+        """The newest CRL of an authority, DER; see `Lists.current`.
 
         Raises:
             NotFound: no such authority.
+            EvidenceUnavailable: it is offline, and its list was never brought here.
+            LintFailed, FaultySignature, KeystoreUnavailable, StorageUnavailable: the newest is
+                over, and there is no other.
         """
-        await self._authority(label)
-        newest = await self._store.newest_list(label)
-        if newest is None or newest[2] - self._now() < CRL_LIFETIME / 2:
-            return await self._publish(label)
-        return newest[1]
+        return await self._lists.current(label)
 
     async def renew_crl(self, label: str) -> None:
-        """Publish a new CRL if the newest has lived half of its life, or lacks a revocation.
-
-        It lacks one if the process that revoked died before it published.
+        """Publish a new CRL if it is time; see `Lists.renew`.
 
         Raises:
             LintFailed, FaultySignature, KeystoreUnavailable, StorageUnavailable: not published.
         """
-        newest = await self._store.newest_list(label)
-        revoked = await self._store.revoked(label)
-        if newest is not None and newest[2] - self._now() >= CRL_LIFETIME / 2:
-            listed = len(x509.load_der_x509_crl(newest[1]))
-            if listed == len(revoked):
-                return
-        await self._publish(label)
+        await self._lists.renew(label)
+
+    async def publish(self, label: str, *, above: int = 0) -> bytes:
+        """Publish a new CRL now, with a number larger than that of each before, and than `above`.
+
+        Raises:
+            NotFound, ConfigurationInvalid: no such authority, or it is offline.
+            InvalidValue: `above` is more than a year ahead of the clock.
+            LintFailed, FaultySignature, KeystoreUnavailable, StorageUnavailable: not published.
+        """
+        return await self._lists.publish(await self.authorities.get(label), above=above)
 
     async def renew_responses(self, ended: str | None) -> str | None:
         """Renew a batch of pre-produced OCSP responses; where the next begins, None at the end.
@@ -213,11 +331,8 @@ class CertificateAuthority:
         Raises:
             FaultySignature, KeystoreUnavailable, StorageUnavailable: the batch is not there.
         """
-        responders = {}
-        for label in (ROOT, ISSUING):
-            authority = await self._authority(label)
-            if authority.responder is not None:
-                responders[label] = authority.responder
+        known = (await self.authorities.all(fresh=True)).items()
+        responders = {label: one.responder for label, one in known if one.responder is not None}
         return await self._responses.renew(responders, ended)
 
     async def issuer_certificate(self, label: str) -> bytes:
@@ -226,32 +341,50 @@ class CertificateAuthority:
         Raises:
             NotFound: no such authority.
         """
-        return (await self._authority(label)).issued.certificate
+        return (await self.authorities.get(label)).issued.certificate
 
     async def ends(self) -> list[tuple[str, datetime]]:
-        """When the authorities' certificates, responders, units and newest CRLs end."""
-        found = []
-        for role in (Role.ROOT, Role.ISSUING, Role.RESPONDER, Role.TSU):
-            for number, issued in enumerate(await self._store.of_role(role), 1):
-                found.append((f"{role.value}-{number}", issued.not_after))
-        for label in (ROOT, ISSUING):
-            newest = await self._store.newest_list(label)
-            if newest is not None:
-                found.append((f"crl-{label}", newest[2]))
+        """When what is in use ends: authorities, responders, units and newest CRLs."""
+        known = await self.authorities.all(fresh=True)
+        newest = {(ROOT if label == ROOT else ISSUING): one for label, one in known.items()}
+        found = [(f"{kind}-1", one.issued.not_after) for kind, one in newest.items()]
+        for number, unit in enumerate(await self._store.of_role(Role.TSU), 1):
+            found.append((f"tsu-{number}", unit.not_after))
+        for label, one in known.items():
+            if one.issued.not_after <= self._now():
+                continue  # what is over needs no responder and no list
+            if one.responder is not None:
+                found.append((f"responder-{label}", one.responder.certificate.not_valid_after_utc))
+            listed = await self._store.newest_list(label)
+            if listed is not None:
+                found.append((f"crl-{label}", listed[2]))
         return found
+
+    async def offline_list_ends(self) -> datetime | None:
+        """When the newest list of an offline root ends; None when its key is here."""
+        top = (await self.authorities.all()).get(ROOT)
+        if top is None or top.signs:
+            return None
+        newest = await self._store.newest_list(ROOT)
+        return newest[2] if newest else self._now()
 
     async def ocsp(self, request_der: bytes) -> bytes:
         """Answer an OCSPRequest; errors are answers too (RFC 6960, 2.3)."""
+        return (await self.status(request_der))[0]
+
+    async def status(self, request_der: bytes) -> tuple[bytes, Answer | None]:
+        """Answer an OCSPRequest; with what caches must know, if others get the same answer."""
         try:
-            request = revocation.parse_request(request_der)
-            authority = await self._asked(request)
-            if authority is None:
-                return revocation.ocsp_refusal(ocsp.OCSPResponseStatus.UNAUTHORIZED)
-            return (await self._respond(authority, request)).der
+            request = statuses.parse_request(request_der)
+            label = await self._asked(request)
+            answer = await self._respond(label, request) if label is not None else None
         except MalformedRequest:
-            return revocation.ocsp_refusal(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
+            return statuses.ocsp_refusal(ocsp.OCSPResponseStatus.MALFORMED_REQUEST), None
         except HashsealError:
-            return revocation.ocsp_refusal(ocsp.OCSPResponseStatus.TRY_LATER)
+            return statuses.ocsp_refusal(ocsp.OCSPResponseStatus.TRY_LATER), None
+        if answer is None:
+            return statuses.ocsp_refusal(ocsp.OCSPResponseStatus.UNAUTHORIZED), None
+        return answer.der, answer if answer.kept else None
 
     async def material_for(self, certificate: bytes) -> ValidationMaterial:
         """Validation material for one certificate: chain, OCSP responses, CRLs; cached.
@@ -272,137 +405,62 @@ class CertificateAuthority:
             self._material[certificate] = until, material
             return material
 
+    def forget(self, certificate: bytes) -> None:
+        """Look at the database again before material for this certificate (DER) is given."""
+        self._material.pop(certificate, None)
+
     def _kept(self, certificate: bytes) -> ValidationMaterial | None:
         until, material = self._material.get(certificate, (None, None))
         return material if until is not None and self._now() < until else None
 
     async def _gather(self, certificate: bytes) -> tuple[ValidationMaterial, datetime]:
         """The material, and until when it may be given."""
-        leaf = x509.load_der_x509_certificate(certificate)
-        root, issuing = await self._authority(ROOT), await self._authority(ISSUING)
-        answers = []
-        for child, parent in ((leaf, issuing), (issuing.certificate, root)):
-            request = revocation.request_for(
-                child.serial_number, parent.certificate, revocation.USUAL
-            )
-            answers.append(await self._respond(parent, request))
+        child = await self.find(parsed(certificate).serial_number)
+        chain, answers, crls = child.chain, [], []
+        while True:
+            above = await self.authorities.get(child.issuer)
+            request = statuses.request_for(child.serial, above.certificate, statuses.USUAL)
+            answer = await self._respond(above.label, request)
+            if answer is not None:
+                answers.append(answer)
+            crls.append(await self.crl(above.label))
+            if above.label == ROOT:
+                break
+            child = above.issued
+        ends = [answer.next_update - LEAST for answer in answers]
+        ends += [x509.load_der_x509_crl(crl).next_update_utc or self._now() for crl in crls]
         material = ValidationMaterial(
-            (certificate, issuing.issued.certificate, root.issued.certificate),
-            tuple(answer.der for answer in answers),
-            (await self.crl(ISSUING), await self.crl(ROOT)),
+            (certificate, *chain[1:]), tuple(answer.der for answer in answers), tuple(crls)
         )
-        return material, min(answer.next_update for answer in answers) - LEAST
+        return material, min(ends)
 
-    async def _asked(self, request: revocation.StatusRequest) -> _Authority | None:
-        """The authority that the CertID names."""
-        for label in (ISSUING, ROOT):
-            authority = await self._authority(label)
-            if revocation.is_about(request, authority.certificate):
-                return authority
+    async def _asked(self, request: statuses.StatusRequest) -> str | None:
+        """The authority that every CertID names."""
+        for fresh in (False, True):
+            for label, authority in (await self.authorities.all(fresh=fresh)).items():
+                if all(statuses.is_about(one, authority.certificate) for one in request.asked):
+                    return label
         return None
 
-    async def _respond(self, authority: _Authority, request: revocation.StatusRequest) -> Answer:
-        if authority.responder is None:
-            raise EvidenceUnavailable("the authority has no responder")
-        return await self._responses.answer(authority.label, authority.responder, request)
+    async def _respond(self, label: str, request: statuses.StatusRequest) -> Answer | None:
+        """The answer; None from an authority that has no responder, as an offline one."""
 
-    async def _publish(self, label: str) -> bytes:
-        """A new CRL under the next number.
+        async def choose(serial: int | None) -> statuses.Responder | None:
+            return await self.authorities.responder(label, serial)
 
-        The number is read before the revocations: whoever loses the race for it begins again and
-        sees what the winner saw, so no later list can lack an earlier revocation.
-        """
-        authority = await self._authority(label)
-        for _ in range(_PUBLISHING_ATTEMPTS):
-            newest = await self._store.newest_list(label)
-            number = newest[0] + 1 if newest else 1
-            now = self._now().replace(microsecond=0)
-            content = revocation.crl_content(
-                authority.certificate,
-                await self._store.revoked(label),
-                number=number,
-                this_update=now - SKEW,
-                next_update=now + CRL_LIFETIME,
-                linter=self._linter(),
-            )
-            await self._store.plan_list(label, number, content, self._now())
-            encoded = sign_and_wrap(self._keystore, authority.issued.key, content)
-            if await self._store.publish(label, number, encoded, now + CRL_LIFETIME):
-                return encoded
-        raise EvidenceUnavailable("other processes are publishing revocation lists all the time")
+        return await self._responses.answer(label, choose, request)
 
-    async def _issue(
-        self,
-        role: Role,
-        subject: x509.Name,
-        algorithm: KeyAlgorithm,
-        parent: str | None,
-        account: str = "",
-    ) -> Issued:
-        issuer = await self._authority(parent) if parent else None
-        key = self._keystore.generate(algorithm, _PURPOSES[role], account)
-        serial = 1 << 128 | secrets.randbits(128)
-        now = self._now().replace(microsecond=0)
-        label = parent or ROOT
-        await self._store.plan(serial, role, label, key, subject.rfc4514_string(), now)
-        try:
-            built = builder(
-                PROFILES[role],
-                subject=subject,
-                public_key=self._keystore.public_key(key),
-                serial=serial,
-                issuer=issuer.certificate if issuer else None,
-                issuer_label=label,
-                urls=self._urls,
-                policies=self._policies,
-                not_before=now - SKEW,
-            )
-            encoded = issue(
-                built,
-                role,
-                keystore=self._keystore,
-                key=issuer.issued.key if issuer else key,
-                linter=self._linter(),
-            )
-        except HashsealError:
-            await self._store.void(serial)
-            self._keystore.destroy(key)
-            raise
-        not_after = x509.load_der_x509_certificate(encoded).not_valid_after_utc
-        await self._store.issued(serial, encoded, not_after, self._now())
-        return Issued(serial, role, encoded, key, (encoded,), not_after)
+    async def _issue(self, order: Order) -> Issued:
+        return await self._with_chain(
+            await self._issuer.issue(order, await self.authorities.issuing())
+        )
 
     async def _with_chain(self, issued: Issued) -> Issued:
-        root, issuing = await self._authority(ROOT), await self._authority(ISSUING)
-        chain = (issued.certificate, issuing.issued.certificate, root.issued.certificate)
-        return replace(issued, chain=chain)
-
-    async def _authority(self, label: str) -> _Authority:
-        if (known := self._authorities.get(label)) is not None:
-            return known
-        roles = {ROOT: Role.ROOT, ISSUING: Role.ISSUING}
-        if label not in roles:
-            raise NotFound("no such authority")
-        found = await self._store.of_role(roles[label])
-        if not found:
-            raise NotFound("the authority has not been founded; run `hashseal-server init`")
-        certificate = x509.load_der_x509_certificate(found[0].certificate)
-        authority = _Authority(label, found[0], certificate)
-        responder = await self._responder(label)
-        if responder is not None:
-            parsed = x509.load_der_x509_certificate(responder.certificate)
-            authority = replace(authority, responder=Responder(parsed, responder.key, certificate))
-            self._authorities[label] = authority
-        return authority
-
-    async def _responder(self, label: str) -> Issued | None:
-        for candidate in await self._store.of_role(Role.RESPONDER):
-            if await self._store.issuer_label(candidate.serial) == label:
-                return candidate
-        return None
+        return replace(issued, chain=await self.authorities.chain_of(issued))
 
 
-def _authority_name(organisation: str, common_name: str, country: str) -> x509.Name:
+def authority_name(organisation: str, common_name: str, country: str) -> x509.Name:
+    """The name of an authority, a responder or a unit."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, country),
@@ -410,3 +468,31 @@ def _authority_name(organisation: str, common_name: str, country: str) -> x509.N
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
+
+
+def next_name(before: x509.Name, label: str) -> x509.Name:
+    """The name of the authority that follows: the same with the number of its label."""
+    common, number = _text(before, NameOID.COMMON_NAME), label.removeprefix(f"{ISSUING}-")
+    words = common.split(" ")
+    if words[-1].isdigit():
+        words.pop()
+    return authority_name(
+        _text(before, NameOID.ORGANIZATION_NAME),
+        " ".join([*words, number]),
+        _text(before, NameOID.COUNTRY_NAME),
+    )
+
+
+def _responder_name(authority: Authority) -> x509.Name:
+    subject = authority.certificate.subject
+    mark = " TEST" if "TEST" in _text(subject, NameOID.COMMON_NAME).split() else ""
+    return authority_name(
+        _text(subject, NameOID.ORGANIZATION_NAME),
+        f"Hashseal{mark} OCSP {authority.label}",
+        _text(subject, NameOID.COUNTRY_NAME),
+    )
+
+
+def _text(name: x509.Name, kind: x509.ObjectIdentifier) -> str:
+    value = name.get_attributes_for_oid(kind)[0].value
+    return value if isinstance(value, str) else value.decode()

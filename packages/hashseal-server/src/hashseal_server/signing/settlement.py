@@ -9,15 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hashseal_core.errors import AccountNotFound, HashsealError, SealRevoked
+from msgspec import Struct
+
+from hashseal_core.errors import (
+    AccountNotFound,
+    EvidenceUnavailable,
+    HashsealError,
+    SealRevoked,
+    TimestampUnavailable,
+)
 from hashseal_server.accounts.model import AccountId
 from hashseal_server.accounts.quota import Balance, Charge, spend
 from hashseal_server.infra.commit import Answer, Delivered, Recorded, RequestIdentity
 from hashseal_server.signing.model import Call
 
+UNIT_REVOKED = "the timestamping unit's certificate has been revoked"
+VOUCHER_REVOKED = "an authority or responder of the validation material has been revoked"
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+
+class Pending(Struct, frozen=True):
     """A call whose signatures are made, waiting for its commit."""
 
     request: RequestIdentity
@@ -26,15 +36,18 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The locked truth: answers given, calls left, certificates revoked."""
+    """The locked truth: answers given, calls left, certificates revoked.
+
+    `revoked` are ours, `stopped` other authorities'.
+    """
 
     delivered: Mapping[tuple[str, bytes], Delivered]
     balances: Mapping[AccountId, Balance]
     revoked: frozenset[int]
+    stopped: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """A call that is to be recorded."""
 
     pending: Pending
@@ -63,7 +76,7 @@ def settle(group: Sequence[Pending], standing: Standing) -> Settlement:
             if (earlier := given.get(request.place)) is not None:
                 outcomes.append(earlier.to(request))
                 continue
-            balance, charge = _charge(call, standing.revoked, left)
+            balance, charge = _charge(call, standing, left)
         except HashsealError as error:
             outcomes.append(error)
             continue
@@ -80,10 +93,17 @@ def settle(group: Sequence[Pending], standing: Standing) -> Settlement:
 
 
 def _charge(
-    call: Call, revoked: frozenset[int], left: Mapping[AccountId, Balance]
+    call: Call, standing: Standing, left: Mapping[AccountId, Balance]
 ) -> tuple[Balance, Charge]:
-    if not revoked.isdisjoint(call.serials):
+    own = call.serials[:0] if call.imported else call.serials[:1]
+    if not (standing.revoked.isdisjoint(own) and standing.stopped.isdisjoint(call.imported)):
         raise SealRevoked("the seal's certificate has been revoked", field="seal_id")
+    if not standing.revoked.isdisjoint(call.serials):
+        raise TimestampUnavailable(UNIT_REVOKED)
+    if not standing.stopped.isdisjoint((*call.stamped, *call.vouching)):
+        raise TimestampUnavailable(UNIT_REVOKED)
+    if not standing.revoked.isdisjoint(call.vouchers):
+        raise EvidenceUnavailable(VOUCHER_REVOKED)
     balance = left.get(call.account_id)
     if balance is None:
         raise AccountNotFound("no account with that id")

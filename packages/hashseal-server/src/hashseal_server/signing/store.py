@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, delete, select
 
 from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import (
+    EvidenceUnavailable,
     FollowUpUsed,
     HashsealError,
     SignatureNotFound,
     StorageUnavailable,
+    TimestampUnavailable,
 )
 from hashseal_server import audit
-from hashseal_server.accounts.model import AccountId, Principal, TokenId
+from hashseal_server.accounts.model import AccountId, TokenId
 from hashseal_server.accounts.quota import Balance
-from hashseal_server.accounts.store import Booking, book, lock_balances, read_entitlements
+from hashseal_server.accounts.store import Booking, book, lock_balances
+from hashseal_server.accounts.token_store import KEPT as KEPT_TOKEN
+from hashseal_server.accounts.token_store import read_kept
 from hashseal_server.infra.commit import (
     Answer,
     Delivered,
@@ -36,9 +40,11 @@ from hashseal_server.infra.db import Database
 from hashseal_server.infra.group import Group
 from hashseal_server.infra.lanes import RowRefused, Unsettled
 from hashseal_server.infra.statements import Steps
+from hashseal_server.pki.foreign_store import stopped_among
 from hashseal_server.pki.store import key_of, revoked_among
 from hashseal_server.signing import tables
 from hashseal_server.signing.model import (
+    RAW,
     Arrival,
     Call,
     FollowUp,
@@ -49,12 +55,25 @@ from hashseal_server.signing.model import (
     Record,
     ValidationSet,
 )
-from hashseal_server.signing.settlement import Granted, Pending, Settlement, Standing, settle
+from hashseal_server.signing.settlement import (
+    UNIT_REVOKED,
+    VOUCHER_REVOKED,
+    Granted,
+    Pending,
+    Settlement,
+    Standing,
+    settle,
+)
 from hashseal_server.signing.tables import follow_ups, signatures, validation_sets
 
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds between looks at a database that went away in the middle of a COMMIT."""
 _KNOWN_SETS = 10_000
+_SET_KNOWN = timedelta(hours=12)
+"""After that a set that is still in use is recorded as such, or it would be forgotten too early."""
+_OF_TOKEN = 2 + len(KEPT_TOKEN.split(", "))
+"""Columns of a look-up that are about the token: account, entitlements, what is kept of it."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class SigningStore:
@@ -71,7 +90,7 @@ class SigningStore:
         self._committed = committed
         self._arrivals: Group[Arrival, Found] = Group(self._look_up_group, limit=group_limit)
         self._group: Group[Pending, Answer] = Group(self._commit_group, limit=group_limit)
-        self._sets: set[bytes] = set()
+        self._sets: dict[bytes, datetime] = {}
 
     async def look_up(self, arrival: Arrival) -> Found:
         """What the database knows about a call before it is made.
@@ -98,6 +117,7 @@ class SigningStore:
 
         Raises:
             SealRevoked: revoked since the call began.
+            TimestampUnavailable: a unit was.
             QuotaExhausted, IdempotencyKeyReused, Overloaded: nothing was recorded.
             StorageUnavailable: nothing was recorded, or, if the database has been away for long,
                 nobody can tell; the same key gives the answer then.
@@ -126,7 +146,9 @@ class SigningStore:
             StorageUnavailable: none of them is recorded.
         """
         sets = {one.call.validation for one in group if one.call.validation is not None}
-        new = [one for one in sets if one.digest not in self._sets]
+        at = max(one.call.at for one in group)
+        new = [one for one in sets if at - self._sets.get(one.digest, _LONG_AGO) > _SET_KNOWN]
+        new.sort(key=lambda one: one.digest)  # two groups take locks in the same order
         settled: list[Settlement] = []
         try:
             await self._database.record(_settle(group, new, settled))
@@ -136,7 +158,7 @@ class SigningStore:
         if len(self._sets) > _KNOWN_SETS:
             self._sets.clear()
         if settled[0].granted:  # else nothing was written, the sets neither
-            self._sets.update(one.digest for one in new)
+            self._sets.update((one.digest, at) for one in new)
         self._committed(len(settled[0].granted))
         return settled[0].outcomes
 
@@ -173,6 +195,7 @@ class SigningStore:
 
         Raises:
             FollowUpUsed: it was already taken under another key.
+            TimestampUnavailable: the unit has been revoked.
         """
         return await self._database.record(_follow_up(request, made))
 
@@ -269,14 +292,14 @@ def _look_up(group: Sequence[Arrival]) -> Steps[list[Found]]:
 
 
 def _found(row: Sequence[Any], token_id: TokenId) -> Found:
-    keyed_hash, account, entitlements, free, paid, seal_state, *earlier = row[:-1]
-    if account is None:
+    if row[0] is None:
         return Found()
-    owner = Principal(AccountId(account), token_id, read_entitlements(entitlements))
+    free, paid, seal_state, serial, *earlier = row[_OF_TOKEN:-1]
     return Found(
-        owner=(keyed_hash, owner),
+        token=read_kept(token_id, *row[:_OF_TOKEN]),
         balance=Balance(free, paid),
         seal_state=seal_state,
+        seal_serial=int(serial, 16) if serial else None,
         earlier=Delivered.of(earlier) if earlier[0] is not None else None,
     )
 
@@ -290,7 +313,17 @@ def _settle(
         # Answers of an account are written under its lock only: what is read now is final.
         delivered=(yield from delivered([one.request for one in group])),
         balances=left,
-        revoked=(yield from revoked_among(serial for one in group for serial in one.call.serials)),
+        revoked=(
+            yield from revoked_among(
+                one for each in group for one in (*each.call.serials, *each.call.vouchers)
+            )
+        ),
+        stopped=(
+            yield from stopped_among(
+                (one for each in group for one in (*each.call.imported, *each.call.stamped)),
+                (one for each in group for one in each.call.vouching),
+            )
+        ),
     )
     passing("locked")
     settlement = settle(group, standing)
@@ -301,6 +334,7 @@ def _settle(
             (tables.INSERT_VALIDATION, [(one.digest, one.content, at) for one in new]),
             (tables.INSERT, [row for one in granted for row in _rows(one.pending.call)]),
             deliver([(one.pending.request, one.recorded, one.pending.call.at) for one in granted]),
+            *(written for one in granted for written in one.pending.call.alongside),
         ]
         yield from audit.append_steps([_event(one.pending.call) for one in granted], written)
     passing("recorded")
@@ -319,11 +353,17 @@ def _follow_up(request: RequestIdentity, made: FollowUp) -> Steps[Answer]:
         return earlier.to(request)
     if (yield [(tables.FOLLOW_UP_TAKEN, [(made.signature_id,)])]):
         raise FollowUpUsed("the signature's document timestamp was taken")
+    revoked = yield from revoked_among((*made.units, *made.vouchers))
+    if not revoked.isdisjoint(made.vouchers):
+        raise EvidenceUnavailable(VOUCHER_REVOKED)
+    if revoked or (yield from stopped_among(made.stamped, made.vouching)):
+        raise TimestampUnavailable(UNIT_REVOKED)
     content: dict[str, object] = {"signature": made.signature_id}
     event = audit.Event("document.timestamped", content, made.at, made.account_id)
     written = [
         (tables.INSERT_FOLLOW_UP, [(made.signature_id, made.token_serial, made.at)]),
         deliver([(request, made.answer, made.at)]),
+        *made.alongside,
     ]
     yield from audit.append_steps([event], written)
     return made.answer
@@ -340,6 +380,8 @@ def _rows(call: Call) -> list[tuple[object, ...]]:
 
 def _row(call: Call, made: MadeSignature) -> tuple[object, ...]:
     token = made.token
+    parts = token.parts if token else None
+    whole = token.der if token else None
     return (
         made.id,
         call.id,
@@ -350,11 +392,14 @@ def _row(call: Call, made: MadeSignature) -> tuple[object, ...]:
         call.level,
         b"",
         made.signature_value,
-        token.content_der if token else None,
-        token.signature_value if token else None,
-        key_of(token.tsu) if token else None,
+        parts.content_der if parts else whole,
+        parts.signature_value if parts else None,
+        key_of(parts.tsu) if parts else None,
         str(token.content.serial) if token else None,
         call.at,
+        None if call.imported or not call.serials else key_of(call.serials[0]),
+        call.appearance_digest,
+        made.signing_time,
     )
 
 
@@ -366,7 +411,8 @@ def _event(call: Call) -> audit.Event:
         "level": call.level,
         "hashes": [made.digest.value.hex() for made in call.signatures],
     }
-    return audit.Event("documents.signed", content, call.at, call.account_id)
+    kind = "digests.signed" if call.level == RAW else "documents.signed"
+    return audit.Event(kind, content, call.at, call.account_id)
 
 
 def _record(row: Row[Any]) -> Record:
@@ -388,4 +434,7 @@ def _kept_signature(row: Row[Any]) -> KeptSignature:
         token_content=row.token_content,
         token_signature=row.token_signature,
         tsu=int(row.tsu, 16) if row.tsu else None,
+        certificate=int(row.certificate, 16) if row.certificate else None,
+        appearance_digest=row.appearance_digest,
+        signing_time=row.signing_time,
     )

@@ -1,87 +1,114 @@
-"""The timestamp authority: one unit with one key, every token verified before it leaves."""
+"""The timestamp authority: the unit of this process, every token verified before it leaves."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
 
 from hashseal_core import tsp
 from hashseal_core.algorithms import Digest
 from hashseal_core.errors import (
-    DerInvalid,
     FaultySignature,
-    HashLength,
     HashsealError,
-    InvalidRequest,
     KeystoreRefused,
-    TimestampInvalid,
-    TimestampUnavailable,
+    TimestampUnsigned,
     Unavailable,
 )
-from hashseal_core.problems import problem_of
 from hashseal_server.keystore import verified
 from hashseal_server.keystore.port import KeyStore, Signers
-from hashseal_server.tsa.clock import MonotonicClock
+from hashseal_server.tsa.clock import TrustedClock, milliseconds
+from hashseal_server.tsa.custody import Custody, Standing, Term
+from hashseal_server.tsa.refusals import UNACCEPTED_POLICY, refusal
 from hashseal_server.tsa.token import (
     ACCURACY_MS,
     ALGORITHM,
-    SIZE_BOUND_SPARE,
     MadeToken,
-    frame,
-    to_be_signed,
+    Suitable,
+    TimestampingUnit,
+    TokenParts,
 )
 
-UNACCEPTED_POLICY, UNACCEPTED_EXTENSION = 15, 16
 _SERIAL_BITS = 159
+_PROMPT = 1_000_000_000
+"""Nanoseconds after which a signature comes too late for the time that it is over."""
 
 
-class Unit(Protocol):
-    """A timestamping unit: its key and its chain."""
+class Background(Protocol):
+    """See `hashseal_server.tsa.timekeeper`."""
 
-    @property
-    def serial(self) -> int: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def chain(self) -> tuple[bytes, ...]: ...
+    async def begin(self, log: FilteringBoundLogger) -> None: ...
+    async def end(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A token under way: whose it is, and when its time was read (elapsed)."""
+
+    term: Term
+    at: int
 
 
 class TimestampAuthority:
-    """Issues tokens with one unit, whose key is in the key store, or behind signers.
+    """Issues tokens with the unit of this process; its key is in the key store, or behind signers.
 
-    Raises:
-        TimestampInvalid: the unit's certificate is not for timestamps.
+    It states times between `begin` and `end`; `timekeeper` feeds a clock that wants evidence.
     """
 
     def __init__(
         self,
         *,
         keystore: KeyStore,
-        clock: MonotonicClock,
-        unit: Unit,
+        clock: TrustedClock,
+        custody: Custody,
         policy: str,
         signers: Signers | None = None,
+        timekeeper: Background | None = None,
     ) -> None:
         self._keystore = keystore
         self._signers = signers
-        self._clock = clock
+        self._custody = custody
         self._policy = policy
-        self._key = unit.key
-        self._serial = unit.serial
-        self._chain = unit.chain[:-1]  # the root is the validator's own
-        self._frame = frame(self._chain)
-        self._bare = frame(self._chain, embed_certificates=False)
-        self._validity = tsp.tsu_validity(self._chain[0])
+        self._timekeeper = timekeeper
+        self.clock = clock
 
     @property
     def tsu_certificate(self) -> bytes:
-        """The unit's certificate, DER."""
-        return self._chain[0]
+        """The certificate of the unit that is owned now, DER.
+
+        Raises:
+            TimestampUnavailable: none is.
+        """
+        return self._custody.current().unit.chain[0]
 
     @property
-    def token_size_bound(self) -> int:
-        """Octets that no token exceeds."""
-        return sum(len(certificate) for certificate in self._chain) + 2 * SIZE_BOUND_SPARE + 256
+    def local(self) -> Callable[[Digest], MadeToken] | None:
+        """Makes a token at once; None when the key is behind signers."""
+        return self.token if self._signers is None else None
+
+    @property
+    def standing(self) -> Standing:
+        """Which unit is owned, and for how long, or why none."""
+        return self._custody.standing()
+
+    async def begin(self, log: FilteringBoundLogger) -> None:
+        """Look after clock and unit from now, in this event loop; without a unit it refuses."""
+        if self._timekeeper is not None:
+            await self._timekeeper.begin(log)
+        await self._custody.begin(log)
+
+    async def end(self) -> None:
+        """State no more times."""
+        await self._custody.end()
+        if self._timekeeper is not None:
+            await self._timekeeper.end()
+
+    async def ready(self) -> None:
+        """Look after the unit at once if it is not owned, as after a sleep; never fails."""
+        await self._custody.ready()
 
     def token(
         self,
@@ -93,15 +120,17 @@ class TimestampAuthority:
         """A token over `digest` whose signature has been verified, with a key of the key store.
 
         Raises:
-            TimestampUnavailable: clock or key cannot be trusted now.
+            TimestampUnavailable: clock or unit cannot be trusted now.
+            TimestampUnsigned: the key did not sign, or not rightly, or not in time.
         """
-        content, encoded = self._begin(digest, nonce)
-        attributes = to_be_signed(self._frame, encoded)
+        begun, content, encoded = self._begin(digest, nonce)
+        unit = begun.term.unit
+        attributes = _attributes(encoded, unit)
         try:
-            value = verified.sign(self._keystore, self._key, attributes, ALGORITHM, self._chain[0])
-        except (FaultySignature, Unavailable) as error:
-            raise TimestampUnavailable("the token could not be signed") from error
-        return self._finish(content, encoded, value, certificate_wanted=certificate_wanted)
+            value = verified.sign(self._keystore, unit.key, attributes, ALGORITHM, unit.chain[0])
+        except (FaultySignature, KeystoreRefused, Unavailable) as error:
+            raise TimestampUnsigned("the token could not be signed") from error
+        return self._finish(begun, content, encoded, value, certificate_wanted=certificate_wanted)
 
     async def issue(
         self,
@@ -109,45 +138,65 @@ class TimestampAuthority:
         *,
         nonce: int | None = None,
         certificate_wanted: bool = True,
+        suitable: Suitable | None = None,
     ) -> MadeToken:
-        """The same, wherever the key is.
+        """The same, wherever the key is; there is no other unit if this one is not `suitable`.
 
         Raises:
-            TimestampUnavailable: clock or key cannot be trusted now.
+            TimestampUnavailable: clock or unit cannot be trusted now.
+            TimestampUnsigned: the key did not sign, or not rightly, or not in time.
         """
+        del suitable
+        await self._custody.ready()
         if self._signers is None:
             return self.token(digest, nonce=nonce, certificate_wanted=certificate_wanted)
-        content, encoded = self._begin(digest, nonce)
+        begun, content, encoded = self._begin(digest, nonce)
+        unit = begun.term.unit
         try:
             value = await verified.sign_timestamp(
-                self._signers, self._key, encoded, self._chain[0], ALGORITHM
+                self._signers, unit.key, encoded, unit.chain[0], ALGORITHM
             )
         except (FaultySignature, KeystoreRefused, Unavailable) as error:
-            raise TimestampUnavailable("the token could not be signed") from error
-        return self._finish(content, encoded, value, certificate_wanted=certificate_wanted)
+            raise TimestampUnsigned("the token could not be signed") from error
+        return self._finish(begun, content, encoded, value, certificate_wanted=certificate_wanted)
 
-    def _begin(self, digest: Digest, nonce: int | None) -> tuple[tsp.TokenContent, bytes]:
-        """What the token will say, and that as DER."""
+    def _begin(self, digest: Digest, nonce: int | None) -> tuple[_Begun, tsp.TokenContent, bytes]:
+        """Whose token it will be, what it will say, and that as DER."""
+        term = self._custody.current()
+        began = self.clock.elapsed()
+        stated = self.clock.read()
+        self._custody.require(term, milliseconds(stated))
+        if not term.unit.begins_at <= stated <= term.unit.ends_at:
+            raise TimestampUnsigned("the unit's key may not be used now")
         content = tsp.TokenContent(
             policy=self._policy,
             digest=digest,
             serial=1 << (_SERIAL_BITS - 1) | secrets.randbits(_SERIAL_BITS - 1),
-            generated_at=self._clock.read(),
+            generated_at=stated,
             accuracy_ms=ACCURACY_MS,
             nonce=nonce,
         )
-        if not self._validity[0] <= content.generated_at <= self._validity[1]:
-            raise TimestampUnavailable("the unit's certificate is not valid now")
-        return content, tsp.tst_info(content)
+        return _Begun(term, began), content, tsp.tst_info(content)
 
     def _finish(
-        self, content: tsp.TokenContent, encoded: bytes, value: bytes, *, certificate_wanted: bool
+        self,
+        begun: _Begun,
+        content: tsp.TokenContent,
+        encoded: bytes,
+        value: bytes,
+        *,
+        certificate_wanted: bool,
     ) -> MadeToken:
-        around = self._frame if certificate_wanted else self._bare
-        made = around.assemble(to_be_signed(self._frame, encoded), value, encoded)
-        return MadeToken(made, content, encoded, value, self._serial)
+        """The token, if the unit is still owned: the process may have slept while it was signed."""
+        self._custody.require(begun.term)
+        if self.clock.elapsed() - begun.at > _PROMPT:
+            raise TimestampUnsigned("the signature took too long for the time that it is over")
+        unit = begun.term.unit
+        around = unit.frame if certificate_wanted else unit.bare
+        made = around.assemble(_attributes(encoded, unit), value, encoded)
+        return MadeToken(made, content, unit.chain[0], TokenParts(encoded, value, unit.serial))
 
-    async def respond(self, request_der: bytes) -> bytes:  # noqa: PLR0911 - one per failInfo
+    async def respond(self, request_der: bytes) -> bytes:
         """A TimeStampResp, whatever comes in: granted, or refused with the right failInfo."""
         try:
             request = tsp.parse_request(request_der)
@@ -159,13 +208,9 @@ class TimestampAuthority:
                 certificate_wanted=request.certificate_wanted,
             )
             return tsp.granted(made.der)
-        except tsp.UnacceptedExtension as error:
-            return tsp.refused(UNACCEPTED_EXTENSION, error.detail)
-        except (DerInvalid, HashLength) as error:
-            return tsp.refused(5, error.detail)
-        except TimestampInvalid as error:
-            return tsp.refused(2, error.detail)
-        except (InvalidRequest, Unavailable) as error:
-            return tsp.refused(problem_of(error).tsp, error.detail)
-        except HashsealError:
-            return tsp.refused(25, "system failure")
+        except HashsealError as error:
+            return refusal(error)
+
+
+def _attributes(encoded: bytes, unit: TimestampingUnit) -> bytes:
+    return tsp.signed_attributes(encoded, unit.chain[0], ALGORITHM.digest)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
+import functools
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
+from litestar.routes import HTTPRoute
 
 from hashseal_core import protocol
 from hashseal_core.errors import InvalidValue, NotFound
@@ -22,49 +25,104 @@ from hashseal_server.accounts.quota import UNIT_PRICE
 from hashseal_server.infra.executors import alive
 from hashseal_server.infra.timekeeping import discipline
 from hashseal_server.signing.model import Record
-from hashseal_server.web import documentation
+from hashseal_server.tsa.service import TimestampAuthority
+from hashseal_server.web import documentation, oauth2, status, tokens, webhooks
 from hashseal_server.web.bodies import read
-from hashseal_server.web.hot import Front, handlers
-from hashseal_server.web.observing import Observed
-from hashseal_server.web.openapi import document
-from hashseal_server.web.parts import Parts
+from hashseal_server.web.callers import AnyRequest, identify
+from hashseal_server.web.description import document
+from hashseal_server.web.hot import Front, Hot, handlers
+from hashseal_server.web.observing import Observed, Observer, Receive, Send
+from hashseal_server.web.parts import OtherApi, Parts, Refusal
 from hashseal_server.web.problems import Scope, on_error, request_id
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 _PAGE = 100
-AnyRequest = Request[Any, Any, Any]
+_CURSOR = re.compile(protocol.CURSOR_PATTERN)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def application(parts: Parts) -> Observed:
-    """The ASGI application."""
+class Application(NamedTuple):
+    """Everything, as ASGI; and the hot endpoints, for a protocol that goes to them directly."""
+
+    asgi: Observed
+    hot: Hot
+
+
+def application(parts: Parts) -> Application:
+    """All routes of this process's roles."""
     app = Litestar(
         route_handlers=_routes(parts),
-        exception_handlers={Exception: on_error},
+        exception_handlers={Exception: _refusing(parts.others)},
         after_request=_stamp,
         openapi_config=None,
         request_max_body_size=protocol.MAX_BODY,
         logging_config=None,
         state=State({"log": parts.log}),
     )
-    return Observed(Front(app, handlers(parts), parts.log), parts.log, parts.figures, parts.tracing)
+    observer = Observer(parts.log, parts.figures, parts.tracing)
+    hot = Hot(handlers(parts), observer)
+    return Application(Observed(Front(Methods(app), hot), observer), hot)
+
+
+def _refusing(others: Sequence[OtherApi]) -> Refusal:
+    """Errors as problem details, but under some addresses as their protocol has them."""
+
+    def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
+        path = request.scope["path"]
+        for other in others:
+            if path.startswith(f"{other.prefix}/"):
+                return other.refusal(request, error)
+        return on_error(request, error)
+
+    return refuse
 
 
 def _routes(parts: Parts) -> list[HTTPRouteHandler]:
     found = _plain(parts)
     if "api" in parts.roles:
         found += [*_collecting(parts), *_reading(parts)]
+        found += [*tokens.routes(parts), *oauth2.routes(parts)]
+        found += webhooks.routes(parts, functools.partial(identify, parts), _json)
+        for prefix in ("/csc/v1", "/csc/v2"):
+            found += oauth2.routes(parts, prefix, csc=True)
+        found += [route for other in parts.others for route in other.routes]
     if "status" in parts.roles:
-        found += _status(parts)
+        found += status.routes(parts)
     return found
 
 
-async def _caller(parts: Parts, request: AnyRequest) -> Principal:
-    """Who asks; request id and account are there for the log from now on."""
-    request_id(_scope(request))
-    caller = await parts.accounts.authenticate(request.headers.get("authorization"))
-    request.scope["state"]["account"] = caller.account_id
-    await parts.rates.spend(caller.token_id)
-    return caller
+class Methods:
+    """ASGI: OPTIONS names all methods of a path; the framework names those it heard of first."""
+
+    def __init__(self, app: Litestar) -> None:
+        self.inner = app
+        self.routes = app.routes
+        self._named = {
+            _plain_path(one.path_format): ", ".join(sorted(one.methods))
+            for one in app.routes
+            if isinstance(one, HTTPRoute)
+        }
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] != "OPTIONS":
+            await self.inner(scope, receive, send)
+            return
+
+        async def naming(message: Any) -> None:
+            named = self._named.get(_plain_path(scope.get("path_template", "")))
+            if message["type"] == "http.response.start" and named is not None:
+                others = [one for one in message["headers"] if one[0].lower() != b"allow"]
+                message["headers"] = [*others, (b"allow", named.encode())]
+            await send(message)
+
+        await self.inner(scope, receive, naming)
+
+
+def _plain_path(path: str) -> str:
+    """A path without the types of its parts."""
+    return re.sub(r":\w+\}", "}", path)
 
 
 def _scope(request: AnyRequest) -> Scope:
@@ -83,21 +141,37 @@ def _json(request: AnyRequest, body: bytes | protocol.Answer) -> Response[bytes]
     return Response(octets, media_type="application/json", headers=headers, status_code=200)
 
 
+def _picture(request: AnyRequest, digest: str, svg: bytes) -> Response[bytes]:
+    """A seal's picture, or that the caller has it already (RFC 9110, 13.1.2)."""
+    tag = f'"{digest}"'
+    known = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    same = any(one.removeprefix("W/") in {tag, "*"} for one in known)
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "private, no-cache",
+        "Content-Security-Policy": "default-src 'none'",
+        "X-Request-Id": request_id(_scope(request)),
+    }
+    if same:
+        return Response(b"", media_type="image/svg+xml", headers=headers, status_code=304)
+    return Response(svg, media_type="image/svg+xml", headers=headers, status_code=200)
+
+
 def _collecting(parts: Parts) -> list[HTTPRouteHandler]:
     @post("/v1/validation", name="collect_validation")
     async def collect_validation(request: AnyRequest) -> Response[bytes]:
-        caller = await _caller(parts, request)
+        caller = await identify(parts, request)
         sent = request.headers.get("content-type", "")
         asked = read(sent, await request.body(), protocol.CollectValidation)
         async with parts.admission.admitted(caller.account_id):
-            return _json(request, await parts.signing.validation(asked))
+            return _json(request, await parts.signing.validation(caller.account_id, asked))
 
     return [collect_validation]
 
 
 def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small function a route
     async def who(request: AnyRequest) -> Principal:
-        return await _caller(parts, request)
+        return await identify(parts, request)
 
     @get("/v1/seals")
     async def list_seals(request: AnyRequest) -> Response[bytes]:
@@ -108,6 +182,12 @@ def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small 
     async def show_seal(request: AnyRequest, seal_id: FromPath[str]) -> Response[bytes]:
         seal = await parts.seals.find((await who(request)).account_id, seal_id)
         return _json(request, parts.seals.describe(seal))
+
+    @get("/v1/seals/{seal_id:str}/appearance")
+    async def show_appearance(request: AnyRequest, seal_id: FromPath[str]) -> Response[bytes]:
+        account = (await who(request)).account_id
+        digest, svg = await parts.seals.appearance(account, seal_id)
+        return _picture(request, digest, svg)
 
     @get("/v1/account")
     async def show_account(request: AnyRequest) -> Response[bytes]:
@@ -126,7 +206,7 @@ def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small 
         after = _cursor(request.query_params.get("after"))
         caller = await who(request)
         records, following = await parts.signing_store.page(caller.account_id, after, _PAGE)
-        cursor = None if following is None else base64.b64encode(b"p%d" % following).decode()
+        cursor = None if following is None else f"{following:016x}"
         page = protocol.SignatureRecords([_record(record) for record in records], next=cursor)
         return _json(request, page)
 
@@ -152,34 +232,13 @@ def _reading(parts: Parts) -> list[HTTPRouteHandler]:  # noqa: C901 - one small 
     return [
         list_seals,
         show_seal,
+        show_appearance,
         show_account,
         list_signatures,
         show_signature,
         usage,
         show_order,
     ]
-
-
-def _status(parts: Parts) -> list[HTTPRouteHandler]:
-    @get("/ocsp/{encoded:path}")
-    async def ocsp_get(encoded: FromPath[str]) -> Response[bytes]:
-        try:
-            body = base64.b64decode(encoded.lstrip("/"), validate=True)
-        except ValueError:
-            body = b""
-        return Response(await parts.authority.ocsp(body), media_type="application/ocsp-response")
-
-    @get("/crl/{name:str}")
-    async def crl(name: FromPath[str]) -> Response[bytes]:
-        encoded = await parts.authority.crl(_label(name, ".crl"))
-        return Response(encoded, media_type="application/pkix-crl")
-
-    @get("/certs/{name:str}")
-    async def certificate(name: FromPath[str]) -> Response[bytes]:
-        encoded = await parts.authority.issuer_certificate(_label(name, ".cer"))
-        return Response(encoded, media_type="application/pkix-cert")
-
-    return [ocsp_get, crl, certificate]
 
 
 def _plain(parts: Parts) -> list[HTTPRouteHandler]:
@@ -195,14 +254,20 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
 
     @get("/metrics")
     async def metrics() -> Response[bytes]:
-        for what, at in await parts.authority.ends():
-            parts.figures.ends(what, at.timestamp())
+        parts.figures.ends([*await parts.authority.ends(), *await parts.seals.ends()])
         parts.figures.work(await parts.outcomes.all(), len(await alive(parts.database)))
         _, waiting = await parts.audit.ends()
         late = (datetime.now(UTC) - waiting).total_seconds() if waiting else 0.0
         parts.figures.audit_waits(max(0.0, late))
         if (kept := discipline()) is not None:
             parts.figures.clock(kept.offset, kept.error_bound, synchronised=kept.synchronised)
+        own = parts.timestamps
+        if isinstance(own, TimestampAuthority) and {"api", "tsa"} & parts.roles:
+            standing = own.standing
+            state = own.clock.state
+            parts.figures.timestamping(
+                standing.serial, standing.seconds, state, failures=standing.failures
+            )
         parts.figures.load(parts.admission.running, parts.admission.waiting)
         return Response(parts.figures.render(), media_type="text/plain; version=0.0.4")
 
@@ -218,22 +283,12 @@ def _plain(parts: Parts) -> list[HTTPRouteHandler]:
     return [healthz, readyz, metrics, openapi, docs]
 
 
-def _label(name: str, ending: str) -> str:
-    if not name.endswith(ending):
-        raise NotFound("there is nothing at this address")
-    return name.removesuffix(ending)
-
-
 def _cursor(text: str | None) -> int:
     if text is None:
         return 0
-    try:
-        decoded = base64.b64decode(text, validate=True).decode("ascii")
-        if decoded[:1] == "p":
-            return int(decoded[1:])
-    except ValueError:
-        pass
-    raise InvalidValue("use the cursor of the page before", field="after")
+    if _CURSOR.fullmatch(text) is None:
+        raise InvalidValue("use the cursor of the page before", field="after")
+    return int(text, 16)
 
 
 def _record(record: Record) -> protocol.SignatureRecord:
@@ -259,9 +314,11 @@ def _day(text: str | None, default: datetime, field: str) -> datetime:
     if text is None:
         return default
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise InvalidValue("dates look like 2026-01-31", field=field) from error
+        if _DAY.fullmatch(text):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    raise InvalidValue("dates look like 2026-01-31", field=field)
 
 
 async def _usage(parts: Parts, request: AnyRequest, caller: Principal) -> protocol.Usage:
@@ -273,9 +330,8 @@ async def _usage(parts: Parts, request: AnyRequest, caller: Principal) -> protoc
     prices = [order.unit_price for order in orders for _ in range(order.calls)]
     rows: dict[tuple[str, str, str], list[int | Decimal]] = defaultdict(lambda: [0, 0, Decimal(0)])
     used = 0
-    for entry in await parts.account_store.usage(
-        caller.account_id, epoch, last + timedelta(days=1)
-    ):
+    end = last + timedelta(days=1) if last < _LAST_DAY else last
+    for entry in await parts.account_store.usage(caller.account_id, epoch, end):
         paid = -entry.paid
         amount = sum(prices[used : used + paid], Decimal(0))
         used += paid

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from hashseal_core import protocol
 from hashseal_core.problems import TABLE
+from hashseal_server.web.description import codes_by_status
 from hashseal_server.web.openapi import OPERATIONS, Operation
+from hashseal_server.web.shapes import schemas
 
 STYLE = """
 body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#1b1f24;
@@ -61,28 +62,41 @@ def page() -> bytes:
 
 
 def _operation(operation: Operation) -> str:
-    needs = ["a token"] if operation.authenticated else ["no token"]
+    scope = f"a token with the scope <code>{operation.scope}</code>"
+    needs = [scope] if operation.authenticated else ["no token"]
+    if operation.authenticated == "perhaps":
+        needs = [f"{scope} if its timestamps are another authority's"]
     needs += ["an <code>Idempotency-Key</code>"] if operation.idempotent else []
-    needs += [f"<code>?{name}=</code> if wanted" for name in operation.query]
+    needs += [
+        f"<code>?{one.name}=</code>" + ("" if one.required else " if wanted")
+        for one in operation.queries
+    ]
     request = f"{_link(operation.request)} → " if operation.request else ""
     verb, path = operation.method.upper(), escape(operation.path)
     return (
         f"<h3><b class=verb>{verb}</b> <code>{path}</code></h3>"
         f"{escape(operation.summary)}. <br>{request}{_link(operation.answer)}; {', '.join(needs)}."
+        f"<br>Refusals: {_refusals(operation)}."
     )
 
 
-def _link(model: type[msgspec.Struct] | str) -> str:
+def _refusals(operation: Operation) -> str:
+    return "; ".join(
+        f"{status} " + ", ".join(f"<code>{row.code}</code>" for row in rows)
+        for status, rows in codes_by_status(operation).items()
+    )
+
+
+def _link(model: type[msgspec.Struct] | str | None) -> str:
+    if model is None:
+        return "nothing"
     if isinstance(model, str):
         return f"<code>{escape(model)}</code>"
     return f"<a href='#{model.__name__}'>{model.__name__}</a>"
 
 
 def _models() -> Iterable[str]:
-    models = {one for op in OPERATIONS for one in (op.request, op.answer) if isinstance(one, type)}
-    ordered = sorted(models | {protocol.ProblemDetails}, key=lambda model: model.__name__)
-    _, components = msgspec.json.schema_components(ordered, ref_template="#{name}")
-    for name, schema in sorted(components.items()):
+    for name, schema in schemas(OPERATIONS, "#{name}").items():
         required = schema.get("required", [])
         yield f"<h3 id='{name}'>{name}</h3>{escape(schema.get('description', ''))}"
         yield _table(

@@ -8,8 +8,19 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from typing import Any, Literal, TextIO
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from datetime import datetime
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TextIO
 
 import msgspec
 import structlog
@@ -18,7 +29,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from structlog.typing import FilteringBoundLogger
 
-from hashseal_server.infra.tracing import Finish, Tracing
+from hashseal_server.infra.tracing import Tracing
 from hashseal_server.infra.work import Outcome
 
 Scope = MutableMapping[str, Any]
@@ -30,19 +41,27 @@ _GROUPS = (1, 2, 4, 8, 16, 32, 64, 128)
 _UNKNOWN = "(none)"
 _INTERNAL = 500
 LEVELS = {"info": 20, "error": 40}
-_TOKEN = re.compile(r"hs_[0-9a-f]{8,}(_[0-9a-f]*)?")
+_TOKEN = re.compile(r"hsc?_[0-9a-f]{8,}(_[0-9a-f]*)?")
+_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]+")
+
+
+class Log(FilteringBoundLogger, Protocol):
+    """What the service writes its log with."""
+
+    def request(self, **values: object) -> None:
+        """One line for a request; no value may come from its caller."""
 
 
 def logger(
     form: Literal["json", "text"], least: Literal["info", "error"], stream: TextIO | None = None
-) -> FilteringBoundLogger:
+) -> Log:
     """A logger to standard error; `json` for programs, `text` for people."""
     last: Any = structlog.processors.JSONRenderer(_json)
     if form == "text":
         last = structlog.dev.ConsoleRenderer(colors=False)
-    made: FilteringBoundLogger = structlog.wrap_logger(
+    made: Log = structlog.wrap_logger(
         structlog.WriteLogger(stream or sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[least]),
+        wrapper_class=_with_requests(form, least),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -54,6 +73,34 @@ def logger(
     return made
 
 
+def _with_requests(form: Literal["json", "text"], least: Literal["info", "error"]) -> type[Any]:
+    """A bound logger that writes a request's line of JSON without the chain of processors."""
+    bound: type[Any] = structlog.make_filtering_bound_logger(LEVELS[least])
+
+    class Bound(bound):  # type: ignore[misc]
+        def request(self, **values: object) -> None:
+            if least == "error":
+                return
+            if form == "text":
+                self.info("request", **values)
+                return
+            values |= {"event": "request", "level": "info", "timestamp": _timestamp(time.time())}
+            self._logger.msg(msgspec.json.encode(values).decode())
+
+    return Bound
+
+
+def _timestamp(at: float) -> str:
+    """As structlog writes it: ISO 8601 in UTC, with microseconds."""
+    second = int(at)
+    return f"{_second(second)}.{int(1e6 * (at - second)):06}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+
+
 def _json(event: MutableMapping[str, Any], **_options: Any) -> str:
     return msgspec.json.encode(event, enc_hook=repr).decode()
 
@@ -63,8 +110,10 @@ def _without_tokens(
 ) -> MutableMapping[str, Any]:
     """A token that got into the text of an error does not get into the log."""
     for name, value in event.items():
-        if isinstance(value, str) and "hs_" in value:
+        if isinstance(value, str) and ("hs_" in value or "hsc_" in value):
             event[name] = _TOKEN.sub("hs_(token)", value)
+        elif isinstance(value, str) and "whsec_" in value:
+            event[name] = _SECRET.sub("whsec_(secret)", value)
     return event
 
 
@@ -94,6 +143,38 @@ class _Work(Collector):
             "hashseal_background_workers",
             "Processes alive that do background work",
             value=self.executors,
+        )
+
+
+class _Timestamping(Collector):
+    """The unit of this process, and its clock, when somebody looks."""
+
+    def __init__(self) -> None:
+        self.unit = ""
+        self.lease_seconds = 0.0
+        self.clock = ""
+        self.failures = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus asks a collector for."""
+        lease = GaugeMetricFamily(
+            "hashseal_timestamping_lease_seconds",
+            "For how long this process owns its timestamping unit; 0: it issues no tokens",
+            labels=["unit"],
+        )
+        lease.add_metric([self.unit or _UNKNOWN], self.lease_seconds)
+        clock = GaugeMetricFamily(
+            "hashseal_timestamping_clock",
+            "What is thought of the clock; tokens are issued in the state `trusted` alone",
+            labels=["state"],
+        )
+        for state in ("unknown", "trusted", "suspect", "settling"):
+            clock.add_metric([state], float(state == self.clock))
+        yield from (lease, clock)
+        yield GaugeMetricFamily(
+            "hashseal_timestamping_unit_failures",
+            "How often in a row it failed lately to make a timestamping unit; it is tried again",
+            value=self.failures,
         )
 
 
@@ -148,6 +229,7 @@ class Figures:
         )
         self._work = _Work()
         self.registry.register(self._work)
+        self._timestamping = _Timestamping()
 
         self._series: dict[tuple[str, str, int, str], tuple[Any, Any]] = {}
 
@@ -163,9 +245,11 @@ class Figures:
         series[0].inc()
         series[1].observe(seconds)
 
-    def ends(self, what: str, at: float) -> None:
-        """A certificate or list that ends at this Unix time."""
-        self._expiry.labels(what).set(at)
+    def ends(self, found: Iterable[tuple[str, datetime]]) -> None:
+        """The certificates and lists in use, and when each ends; others are told no more."""
+        self._expiry.clear()
+        for what, at in found:
+            self._expiry.labels(what).set(at.timestamp())
 
     def committed(self, calls: int) -> None:
         """One transaction has recorded this many calls."""
@@ -181,6 +265,19 @@ class Figures:
         self._clock.labels("error-bound").set(error_bound)
         self._synchronised.set(synchronised)
 
+    def timestamping(
+        self, unit: int | None, lease_seconds: float, clock: str, *, failures: int
+    ) -> None:
+        """Serial number of the unit that this process owns and for how long; its clock's state.
+
+        `failures` is how often in a row it failed lately to make a unit.
+        """
+        if not self._timestamping.clock:
+            self.registry.register(self._timestamping)
+        shown = self._timestamping
+        shown.unit = "" if unit is None else f"{unit:x}"
+        shown.lease_seconds, shown.clock, shown.failures = lease_seconds, clock, failures
+
     def work(self, outcomes: Sequence[Outcome], executors: int) -> None:
         """What became of background work so far, and how many processes do it now."""
         self._work.outcomes, self._work.executors = outcomes, executors
@@ -195,63 +292,99 @@ class Figures:
         return generate_latest(self.registry)
 
 
-class Observed:
-    """Wraps the application; what it knows after the answer is logged, counted and traced."""
+class Observer:
+    """What is known after an answer is logged, counted and traced."""
+
+    def __init__(self, log: Log, figures: Figures, tracing: Tracing) -> None:
+        self.log = log
+        self.figures = figures
+        self.tracing = tracing
+
+    def watch(self, method: str, traceparent: str | None, state: Mapping[str, Any]) -> Watched:
+        """Tell of one request when the block ends.
+
+        `state` may hold the id of the request, its account and the code of its problem by then.
+        """
+        return Watched(self, method, traceparent, state)
+
+
+class Watched:
+    """One request; whoever answers it says the route and the status."""
+
+    __slots__ = ("_began", "_finish", "_method", "_observer", "_span", "_state", "route", "status")
 
     def __init__(
-        self, app: App, log: FilteringBoundLogger, figures: Figures, tracing: Tracing
+        self, observer: Observer, method: str, traceparent: str | None, state: Mapping[str, Any]
     ) -> None:
+        self.route, self.status = _UNKNOWN, _INTERNAL
+        self._observer, self._method, self._state = observer, method, state
+        self._span = observer.tracing.request(traceparent)
+
+    def __enter__(self) -> Self:
+        self._began = time.perf_counter()
+        self._finish = self._span.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        try:
+            self._tell(time.perf_counter() - self._began)
+        finally:
+            self._span.__exit__(kind, error, where)
+
+    def _tell(self, seconds: float) -> None:
+        code = self._state.get("problem", "")
+        identity = self._state.get("request_id")
+        self._observer.figures.answered(self._method, self.route, self.status, code, seconds)
+        self._observer.log.request(
+            method=self._method,
+            route=self.route,
+            status=self.status,
+            code=code or None,
+            milliseconds=round(1000 * seconds, 1),
+            request_id=identity,
+            account=self._state.get("account"),
+        )
+        self._finish(
+            f"{self._method} {self.route}",
+            {
+                "http.request.method": self._method,
+                "http.route": self.route,
+                "http.response.status_code": self.status,
+                "error.type": code or None,
+                "hashseal.request_id": identity,
+            },
+        )
+
+
+class Observed:
+    """Wraps an ASGI application."""
+
+    def __init__(self, app: App, observer: Observer) -> None:
         self.inner = app
-        self._log = log
-        self._figures = figures
-        self._tracing = tracing
+        self._observer = observer
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
-        status = _INTERNAL
-        began = time.perf_counter()
+        state = scope.setdefault("state", {})
+        with self._observer.watch(scope["method"], _traceparent(scope), state) as told:
 
-        async def watching(message: Any) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+            async def watching(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    told.status = message["status"]
+                await send(message)
 
-        with self._tracing.request(_traceparent(scope)) as finish:
             try:
                 await self.inner(scope, receive, watching)
             finally:
-                self._tell(scope, status, time.perf_counter() - began, finish)
-
-    def _tell(self, scope: Scope, status: int, seconds: float, finish: Finish) -> None:
-        route = scope.get("path_template") or _UNKNOWN
-        state = scope.get("state") or {}
-        code = state.get("problem", "")
-        method = scope["method"]
-        self._figures.answered(method, route, status, code, seconds)
-        self._log.info(
-            "request",
-            method=method,
-            route=route,
-            status=status,
-            code=code or None,
-            milliseconds=round(1000 * seconds, 1),
-            request_id=state.get("request_id"),
-            account=state.get("account"),
-        )
-        finish(
-            f"{method} {route}",
-            {
-                "http.request.method": method,
-                "http.route": route,
-                "http.response.status_code": status,
-                "error.type": code or None,
-                "hashseal.request_id": state.get("request_id"),
-            },
-        )
+                told.route = scope.get("path_template") or _UNKNOWN
 
 
 def _traceparent(scope: Scope) -> str | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import MutableMapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from structlog.typing import FilteringBoundLogger
 
-from hashseal_core import errors, protocol
-from hashseal_core.problems import problem_of
+from hashseal_core import errors
+from hashseal_core.problems import details_of, problem_of
+from hashseal_server.infra.request_id import Scope, request_id
 
-Scope: TypeAlias = MutableMapping[str, Any]
+__all__ = ["Scope", "on_error", "render", "request_id"]
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "2"
 _BY_STATUS: dict[int, errors.HashsealError] = {
@@ -23,16 +22,6 @@ _BY_STATUS: dict[int, errors.HashsealError] = {
     405: errors.MethodNotAllowed("this address does not take that method"),
     413: errors.BodyTooLarge("a body has 256 KiB at most"),
 }
-
-
-def request_id(scope: Scope) -> str:
-    """The id of this request, made when first asked for."""
-    state = scope.setdefault("state", {})
-    known = state.get("request_id")
-    if not isinstance(known, str):
-        known = secrets.token_hex(8)
-        state["request_id"] = known
-    return known
 
 
 def render(
@@ -50,17 +39,7 @@ def render(
         log.error("internal", request_id=identity, exc_info=error)
     row = problem_of(shown)
     scope["state"]["problem"] = row.code
-    body = protocol.ProblemDetails(
-        type=row.type,
-        title=row.title,
-        status=row.status,
-        code=row.code,
-        detail=shown.detail,
-        action=row.action,
-        request_id=identity,
-        field=shown.field,
-        retryable=row.retryable,
-    )
+    body = details_of(shown, identity)
     headers = {"X-Request-Id": identity}
     if isinstance(shown, errors.RateLimited):
         headers |= {
@@ -71,7 +50,11 @@ def render(
         }
     elif row.retryable:
         headers["Retry-After"] = RETRY_AFTER
-    if row.status == 401:  # noqa: PLR2004
+    if isinstance(shown, errors.ScopeMissing):  # RFC 6750, 3.1
+        headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{shown.scope}"'
+    elif isinstance(shown, errors.TokenInvalid):
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    elif row.status == 401:  # noqa: PLR2004
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, HTTPException) and error.headers and "allow" in error.headers:
         headers["Allow"] = error.headers["allow"]

@@ -32,6 +32,15 @@ def _headers(request: Request, token: str) -> dict[str, str]:
     return {**request.headers, "Authorization": f"Bearer {token}", "Accept": "application/json"}
 
 
+def _unreachable(error: httpx2.HTTPError) -> ServiceUnreachable:
+    """What is said to the caller: whether nobody is there, or somebody is too slow."""
+    if isinstance(error, httpx2.TimeoutException):
+        return ServiceUnreachable("the signing service does not answer in time")
+    if isinstance(error, httpx2.ConnectError):
+        return ServiceUnreachable("the signing service cannot be reached")
+    return ServiceUnreachable("the signing service breaks off its answer")
+
+
 class Client:
     """Synchronous client; `transport` replaces the network, as the sandbox does."""
 
@@ -68,7 +77,7 @@ class Client:
                 )
             except httpx2.HTTPError as error:
                 if last:
-                    raise ServiceUnreachable("the signing service does not answer") from error
+                    raise _unreachable(error) from error
             else:
                 reply = _reply(answer)
                 if last or reply.status not in _RETRIED:
@@ -91,13 +100,20 @@ class Client:
 
 
 class AsyncClient:
-    """Asynchronous client; the same workflows, the same retries."""
+    """Asynchronous client; the same workflows, the same retries (`attempts` in all)."""
 
     def __init__(
-        self, url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None
+        self,
+        url: str,
+        token: str,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        attempts: int = ATTEMPTS,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self._token = token
-        self._http = httpx2.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS, transport=transport)
+        self._attempts = attempts
+        self._http = httpx2.AsyncClient(base_url=url, timeout=timeout, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,8 +131,8 @@ class AsyncClient:
         Raises:
             ServiceUnreachable: no answer at all.
         """
-        for attempt in range(ATTEMPTS):
-            last, asked = attempt == ATTEMPTS - 1, None
+        for attempt in range(self._attempts):
+            last, asked = attempt == self._attempts - 1, None
             try:
                 answer = await self._http.request(
                     request.method,
@@ -126,7 +142,7 @@ class AsyncClient:
                 )
             except httpx2.HTTPError as error:
                 if last:
-                    raise ServiceUnreachable("the signing service does not answer") from error
+                    raise _unreachable(error) from error
             else:
                 reply = _reply(answer)
                 if last or reply.status not in _RETRIED:

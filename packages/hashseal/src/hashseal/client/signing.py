@@ -12,15 +12,17 @@ hash may be signed elsewhere or later.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from hashseal import pdf
+from hashseal import anchoring, pdf
 from hashseal.client import wire
 from hashseal.client.checking import check_signature, check_timestamp, material_of
+from hashseal.client.visible import VisibleSeal
 from hashseal.client.wire import Workflow
 from hashseal.output import copy, unfinished
 from hashseal_core import cms, protocol
@@ -93,7 +95,10 @@ class _Stored(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SigningResult:
-    """What happened. `octets_sent` counts the bodies of all requests made for this file."""
+    """What happened. `octets_sent` counts the bodies of all requests made for this file.
+
+    `covered_fields` are fields of the file that the seal's picture covers in part or whole.
+    """
 
     source: Path
     output: Path
@@ -110,6 +115,7 @@ class SigningResult:
     document_timestamp_at: datetime | None
     balance: protocol.Balance
     charged: int
+    covered_fields: tuple[str, ...] = ()
 
 
 def sign(
@@ -121,18 +127,27 @@ def sign(
     options: pdf.SignatureOptions | None = None,
     overwrite: bool = False,
     idempotency_key: str | None = None,
+    visible: VisibleSeal | None = None,
+    record: Callable[[PreparedSigning], None] | None = None,
 ) -> Workflow[SigningResult]:
     """Sign one file; the source is never touched.
 
     Without `seal_id` the account's only active seal is taken (the smallest signature, if there are
-    several of one subject).
+    several of one subject). Without `visible`, and without an appearance in the options, nothing is
+    seen on the page. `record` is given the value to store before the call is made; a program
+    that died behind it signs the same source with the same options, `signing_time` included, under
+    the same key, which makes the same hash and is charged once.
 
     Raises:
         HashsealError: nothing was written.
     """
     with unfinished(source, output, overwrite=overwrite) as draft:
         seal = yield from _seal(seal_id)
+        if visible is not None:
+            options = yield from _seen(source, seal, visible, options)
         signing = _prepare(source, draft, seal, level, options, idempotency_key)
+        if record is not None:
+            record(signing)
         request = wire.sign_documents(signing.request, signing.idempotency_key)
         answer = wire.read((yield request), protocol.SignedDocuments)
         password = options.password if options else None
@@ -148,6 +163,7 @@ def prepare(
     options: pdf.SignatureOptions | None = None,
     overwrite: bool = False,
     idempotency_key: str | None = None,
+    visible: VisibleSeal | None = None,
 ) -> Workflow[PreparedSigning]:
     """Write a file that waits for its signature; store what is returned beside it.
 
@@ -156,6 +172,8 @@ def prepare(
     """
     with unfinished(source, output, overwrite=overwrite) as draft:
         seal = yield from _seal(seal_id)
+        if visible is not None:
+            options = yield from _seen(source, seal, visible, options)
         return _prepare(source, draft, seal, level, options, idempotency_key)
 
 
@@ -198,6 +216,26 @@ def _seal(seal_id: str | None) -> Workflow[protocol.Seal]:
         named = ", ".join(f"{seal.id} ({seal.subject})" for seal in active[:5])
         raise SealNotFound(f"the account has several seals; name one with --seal: {named}")
     return min(active, key=lambda seal: (seal.signature_size, seal.id))
+
+
+def _seen(
+    source: Path,
+    seal: protocol.Seal,
+    visible: VisibleSeal,
+    options: pdf.SignatureOptions | None,
+) -> Workflow[pdf.SignatureOptions]:
+    """The options with the seal's picture, of which the service says the digest."""
+    wanted = options or pdf.SignatureOptions(contents_size=seal.signature_size)
+    wanted = replace(wanted, signing_time=wanted.signing_time or datetime.now(UTC))
+    known = visible.pictures.get(seal.appearance_digest or "")
+    svg = known or wire.read_octets((yield wire.show_appearance(seal.id)))
+    appearance = visible.appearance(seal, svg, wanted)
+    if seal.appearance_digest is not None:
+        visible.pictures[seal.appearance_digest] = svg
+    if isinstance(appearance.place.where, pdf.Anchor):
+        place = anchoring.locate(source, appearance, wanted.password)
+        appearance = replace(appearance, place=place)
+    return replace(wanted, appearance=appearance)
 
 
 def _prepare(
@@ -262,6 +300,7 @@ def _complete(
         document_timestamp_at=stamped_at,
         balance=answer.balance,
         charged=answer.charged,
+        covered_fields=prepared.covered_fields,
     )
 
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -57,6 +58,11 @@ def show_seal(seal_id: str) -> Request:
     return Request("GET", f"/v1/seals/{seal_id}")
 
 
+def show_appearance(seal_id: str) -> Request:
+    """`GET /v1/seals/{id}/appearance`; the answer is SVG."""
+    return Request("GET", f"/v1/seals/{seal_id}/appearance")
+
+
 def sign_documents(asked: protocol.SignDocuments, idempotency_key: str) -> Request:
     """`POST /v1/documents/sign`."""
     return _posted("/v1/documents/sign", asked, idempotency_key)
@@ -81,6 +87,13 @@ def timestamp_document(digest: Digest, signature_id: str, idempotency_key: str) 
     return _posted("/v1/timestamps", asked, idempotency_key)
 
 
+def list_events(after: str | None = None, wait: int = 0) -> Request:
+    """`GET /v1/events`."""
+    asked = {"after": after, "wait": str(wait) if wait else None}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    return Request("GET", f"/v1/events?{query}" if query else "/v1/events")
+
+
 def read(reply: Reply, model: type[_Answer]) -> _Answer:
     """The answer, or the error that the service raised.
 
@@ -92,7 +105,7 @@ def read(reply: Reply, model: type[_Answer]) -> _Answer:
         raise _problem(reply)
     try:
         return msgspec.json.decode(reply.body, type=model)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise AnswerMismatch("the service's answer is not of the documented shape") from error
 
 
@@ -117,6 +130,6 @@ def _posted(path: str, asked: msgspec.Struct, idempotency_key: str | None = None
 def _problem(reply: Reply) -> HashsealError:
     try:
         problem = msgspec.json.decode(reply.body, type=protocol.ProblemDetails)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return AnswerMismatch(f"status {reply.status} without problem details")
     return error_from(problem.code, problem.detail, field=problem.field)

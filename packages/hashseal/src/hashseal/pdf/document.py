@@ -199,6 +199,21 @@ class Document:
             value = self._object(value.number)
         raise PdfMalformed("references form a loop")
 
+    def glance(self, number: int) -> PdfObject:
+        """An object as it stands, strings still encrypted, and of a stream the dictionary alone.
+
+        Nothing of it is kept, so that looking at all objects of a large file costs no memory.
+
+        Raises:
+            PdfMalformed: something else stands where the object should be.
+            PdfLimit: it is too large.
+        """
+        entry = self.entry(number)
+        if number in self._cache or entry is None or entry.kind != IN_USE:
+            return self.resolve(Ref(number, 0))
+        place = entry.place + self.base
+        return indirect_object(self.buffer, place, self._allowance, streams=False).value
+
     def _object(self, number: int) -> PdfObject:
         if number in self._cache:
             return self._cache[number]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,7 +56,10 @@ class Handler:
         if method == "rc4":
             return _rc4(key, octets)
         pad = _BLOCK - len(octets) % _BLOCK
-        vector = os.urandom(_BLOCK)
+        # Derived, so that the same file is prepared again to the same octets; under the file's key
+        # and over the very text, so that nobody foresees it and equal ones stand for equal texts.
+        place = b"%d %d " % (number, generation)
+        vector = hmac.digest(self.key, place + octets, "sha256")[:_BLOCK]
         return vector + _aes(key, vector, octets + bytes([pad]) * pad, encrypt=True)
 
     def _decrypt(self, octets: bytes, number: int, generation: int, method: str) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from hashseal.pdf import restrictions
+from hashseal.pdf import appearance, restrictions, seen, structure
 from hashseal.pdf.document import Document
-from hashseal.pdf.model import SignatureOptions
+from hashseal.pdf.model import SealAppearance, SignatureOptions
 from hashseal.pdf.objects import (
     Dictionary,
     Name,
@@ -145,23 +145,47 @@ def free_name(found: list[Field], stem: str) -> str:
     return f"{stem}{number}"
 
 
-def add_field(update: Update, name: str, signature: Ref) -> None:
-    """A new invisible signature field on the first page, entered in page and form."""
+def add_field(
+    update: Update, name: str, signature: Ref, seal: SealAppearance | None = None
+) -> tuple[str, ...]:
+    """A new signature field, entered in page and form; without a seal invisible on the first page.
+
+    The answer names the fields that the seal covers.
+
+    Raises:
+        PdfNoPlace: the seal's place is not in the file.
+        PdfUnsupported: the seal's stamps would change what is signed already.
+    """
     document = update.document
-    page = document.first_page()
-    appearance = update.add(
-        Stream({b"Type": Name(b"XObject"), b"Subtype": Name(b"Form"), b"BBox": [0, 0, 0, 0]}, b"")
-    )
+    field = update.reserve()
     widget: Dictionary = {
         b"Type": Name(b"Annot"), b"Subtype": Name(b"Widget"), b"FT": Name(b"Sig"),
-        b"T": text_string(name), b"V": signature, b"F": _PRINT_AND_LOCKED, b"Rect": [0, 0, 0, 0],
-        b"AP": {b"N": appearance},
+        b"T": text_string(name), b"V": signature, b"F": _PRINT_AND_LOCKED,
     }  # fmt: skip
+    covered: tuple[str, ...] = ()
+    if seal is None:
+        page = document.first_page()
+        widget[b"Rect"] = [0, 0, 0, 0]
+        widget[b"AP"] = {b"N": update.add(_nothing())}
+    else:
+        found = list(fields(document))
+        placed, others = appearance.place(document, seal)
+        covered = appearance.overlapping(document, placed, found)
+        page = placed.page.reference, placed.page.dictionary
+        widget |= seen.entries(update, seal, placed, field, tagged=not _signed(found))
+        _stamp(update, seal, others)
     if page is not None and page[0] is not None:
         widget[b"P"] = page[0]
-    field = update.add(widget)
+    update.put(field, widget)
     if page is not None and page[0] is not None:
         _append(update, page[0], page[1], b"Annots", field, _tab_order(document, page[1]))
+    _enter(update, field)
+    return covered
+
+
+def _enter(update: Update, field: Ref) -> None:
+    """List a new field in the form, which may be new too."""
+    document = update.document
     catalog = document.catalog
     stored = catalog.get(b"AcroForm")
     form = as_dictionary(document.resolve(stored))
@@ -177,6 +201,34 @@ def add_field(update: Update, name: str, signature: Ref) -> None:
     else:
         entries[b"Fields"] = [*as_array(listed), field]
     change_catalog(update, b"AcroForm", update.add(entries) if not form else entries)
+
+
+def _nothing() -> Stream:
+    entries = {b"Type": Name(b"XObject"), b"Subtype": Name(b"Form")}
+    return Stream({**entries, b"BBox": [0, 0, 0, 0]}, b"")
+
+
+def _stamp(update: Update, seal: SealAppearance, others: tuple[appearance.Placed, ...]) -> None:
+    """The seal on other pages; pages of one shape share its form."""
+    document = update.document
+    if others and signatures(document):
+        raise PdfUnsupported(
+            "the file is signed already: seals on every page would be changes to what was signed; "
+            "name one page"
+        )
+    words = appearance.alternative_text(seal)
+    forms: dict[tuple[object, ...], Ref] = {}
+    for placed in others:
+        page = placed.page
+        shape = (placed.area.width, placed.area.height, page.unit, page.rotation)
+        if shape not in forms:
+            forms[shape] = update.add(appearance.form_xobject(seal, placed))
+        if page.reference is not None:
+            made = update.reserve()
+            tag = structure.entered(update, made, page.reference, b"Annot", words)
+            update.put(made, {**appearance.stamp(placed, forms[shape], words), **tag})
+            tabs = _tab_order(document, page.dictionary)
+            _append(update, page.reference, page.dictionary, b"Annots", made, tabs)
 
 
 def _tab_order(document: Document, page: Dictionary) -> Dictionary:
@@ -208,16 +260,22 @@ def _append(
     update.put(owner, changed)
 
 
-def sign_field(update: Update, field: Field, signature: Ref) -> None:
-    """Enter the signature into an empty field that the document has."""
+def sign_field(
+    update: Update, field: Field, signature: Ref, seal: SealAppearance | None = None
+) -> None:
+    """Enter the signature into an empty field that the document has; a seal stands in its place.
+
+    Raises:
+        PdfFieldUnusable: the field cannot be written again, or a seal in it would not be seen.
+    """
     document = update.document
     if field.reference is None:
         raise PdfFieldUnusable("the field cannot be written again", field="field_name")
     changed: Dictionary = {**field.dictionary, b"V": signature}
-    if changed.get(b"Subtype") == b"Widget" and b"AP" not in changed:
-        box: PdfObject = [0, 0, 0, 0]
-        form = {b"Type": Name(b"XObject"), b"Subtype": Name(b"Form"), b"BBox": box}
-        changed[b"AP"] = {b"N": update.add(Stream(form, b""))}
+    if seal is not None:
+        changed |= _filled(update, field, seal)
+    elif changed.get(b"Subtype") == b"Widget" and b"AP" not in changed:
+        changed[b"AP"] = {b"N": update.add(_nothing())}
     update.put(field.reference, changed)
     stored = document.catalog.get(b"AcroForm")
     acroform = as_dictionary(document.resolve(stored))
@@ -229,6 +287,29 @@ def sign_field(update: Update, field: Field, signature: Ref) -> None:
         update.put(stored, entries)
     else:
         change_catalog(update, b"AcroForm", entries)
+
+
+def _filled(update: Update, field: Field, seal: SealAppearance) -> Dictionary:
+    """The new entries of an empty field whose own place the seal takes, or of its one widget."""
+    document = update.document
+    kids = as_array(document.resolve(field.dictionary.get(b"Kids")))
+    own = field.reference if not kids else kids[0]
+    widget = as_dictionary(document.resolve(own))
+    place = appearance.place_of(document, own, widget) if isinstance(own, Ref) else None
+    if not isinstance(own, Ref) or place is None or len(kids) > 1:
+        raise PdfFieldUnusable(
+            "nothing can be seen in the signature field; leave its name or the seal out",
+            field="field_name",
+        )
+    placed, others = appearance.place(document, seal, place)
+    _stamp(update, seal, others)
+    tagged = b"StructParent" not in widget and not signatures(document)
+    entries = seen.entries(update, seal, placed, own, tagged=tagged)
+    entries[b"Rect"] = widget[b"Rect"]
+    if kids:
+        update.put(own, {**widget, **entries})
+        return {}
+    return entries
 
 
 def change_catalog(update: Update, key: bytes, value: PdfObject) -> None:

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from hashseal.pdf.drawing import Drawing
 from hashseal.pdf.file_tag import FileTag
+from hashseal.pdf.placement import Place
 from hashseal_core.algorithms import Digest, DigestAlgorithm
 from hashseal_core.errors import HashsealError, PdfNotPrepared
 
@@ -15,6 +17,22 @@ Certify = Literal["no-changes", "form-filling", "annotations"]
 ByteRange = tuple[int, int, int, int]
 CADES = "ETSI.CAdES.detached"
 TIMESTAMP = "ETSI.RFC3161"
+
+
+@dataclass(frozen=True, slots=True)
+class SealAppearance:
+    """A seal that is to be seen.
+
+    Attributes:
+        drawing: the picture, from `read_drawing`.
+        lines: text beside the seal, one line each; becomes outlines.
+        alternative_text: for those who cannot see it; None is the picture's title and the lines.
+    """
+
+    drawing: Drawing
+    place: Place = field(default_factory=Place)
+    lines: tuple[str, ...] = ()
+    alternative_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +44,7 @@ class SignatureOptions:
         contents_size: room for the signature, in DER octets.
         signing_time: the claimed time /M, aware; None is now.
         certify: also certify the document, and what that still allows.
+        appearance: None makes the field invisible.
     """
 
     contents_size: int
@@ -39,6 +58,7 @@ class SignatureOptions:
     password: str | None = None
     signing_time: datetime | None = None
     subfilter: str = CADES
+    appearance: SealAppearance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +66,7 @@ class PreparedDocument:
     """A prepared file, to be stored and resumed; holds nothing of the document but its digest.
 
     Attributes:
+        covered_fields: names of fields that the seal's picture covers in part or whole.
         tag: lets the process that prepared a large file recognise it in `embed`; never stored, and
             not kept by `dataclasses.replace`, since it belongs to these values only.
     """
@@ -57,6 +78,7 @@ class PreparedDocument:
     file_size: int
     field_name: str
     original_size: int
+    covered_fields: tuple[str, ...] = ()
     tag: FileTag | None = field(default=None, init=False, repr=False, compare=False)
 
     def known_by(self, tag: FileTag) -> PreparedDocument:
@@ -90,6 +112,7 @@ class PreparedDocument:
                 digest=digest,
                 byte_range=(first, first_length, second, second_length),
                 field_name=str(values.pop("field_name")),
+                covered_fields=tuple(map(str, values.pop("covered_fields", ()))),
                 **{key: int(value) for key, value in values.items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, HashsealError):

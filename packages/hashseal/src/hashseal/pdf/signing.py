@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from hashseal.pdf import draft, form
 from hashseal.pdf.copying import copy
@@ -42,8 +42,18 @@ from hashseal_core.errors import (
 _MAXIMUM_CONTENTS = 1 << 20
 _RANGE_ROOM = 60
 _PERMISSIONS = {"no-changes": 1, "form-filling": 2, "annotations": 3}
-_Plan: TypeAlias = Callable[[Update, int], tuple[str, Ref]]
-"""Puts an empty signature of that many digits into an update; gives field name and signature."""
+
+
+class _Planned(NamedTuple):
+    """The name of the field, its signature, and the fields that its seal covers."""
+
+    field_name: str
+    signature: Ref
+    covered: tuple[str, ...] = ()
+
+
+_Plan: TypeAlias = Callable[[Update, int], _Planned]
+"""Puts an empty signature of that many digits into an update."""
 
 
 def _contents_digits(contents_size: int) -> int:
@@ -97,7 +107,7 @@ def _written(
     return made
 
 
-def _signature(update: Update, digits: int, options: SignatureOptions) -> tuple[str, Ref]:
+def _signature(update: Update, digits: int, options: SignatureOptions) -> _Planned:
     chosen = form.choose_field(update.document, options)
     dictionary: Dictionary = {
         b"Type": Name(b"Sig"), b"Filter": Name(b"Adobe.PPKLite"),
@@ -127,17 +137,18 @@ def _signature(update: Update, digits: int, options: SignatureOptions) -> tuple[
     elif isinstance(chosen, form.Field) and b"Lock" in chosen.dictionary:
         dictionary[b"Reference"] = [_field_lock(update, chosen)]
     signature = update.add(dictionary)
+    covered: tuple[str, ...] = ()
     if isinstance(chosen, str):
-        form.add_field(update, chosen, signature)
+        covered = form.add_field(update, chosen, signature, options.appearance)
         name = chosen
     else:
-        form.sign_field(update, chosen, signature)
+        form.sign_field(update, chosen, signature, options.appearance)
         name = chosen.name
     if options.certify is not None:
         kept = as_dictionary(update.document.resolve(update.document.catalog.get(b"Perms")))
         form.change_catalog(update, b"Perms", {**kept, b"DocMDP": signature})
     form.declare_extension(update)
-    return name, signature
+    return _Planned(name, signature, covered)
 
 
 def _field_lock(update: Update, field: form.Field) -> Dictionary:
@@ -184,7 +195,7 @@ def prepare_timestamp(
     return made
 
 
-def _timestamp(update: Update, digits: int) -> tuple[str, Ref]:
+def _timestamp(update: Update, digits: int) -> _Planned:
     signature = update.add(
         {
             b"Type": Name(b"DocTimeStamp"),
@@ -198,7 +209,7 @@ def _timestamp(update: Update, digits: int) -> tuple[str, Ref]:
     name = form.free_name(list(form.fields(update.document)), "Timestamp")
     form.add_field(update, name, signature)
     form.declare_extension(update)
-    return name, signature
+    return _Planned(name, signature)
 
 
 def _closed(
@@ -210,7 +221,7 @@ def _closed(
 ) -> tuple[bytes, PreparedDocument]:
     """The octets to append to the document, and what to sign; `running` and `tag` are of it."""
     update = Update(document)
-    field_name, signature = plan(update, digits)
+    field_name, signature, under = plan(update, digits)
     appendix = update.render(hashlib.sha256(running.digest()).digest()[:16])
     octets = bytearray(appendix.octets)
     original_size = len(document.buffer)
@@ -231,6 +242,7 @@ def _closed(
         file_size=file_size,
         field_name=field_name,
         original_size=original_size,
+        covered_fields=under,
     )
     if tag is not None:
         for part in covered:

@@ -254,8 +254,12 @@ def object_header(buffer: Buffer, position: int) -> re.Match[bytes] | None:
     return _HEADER.match(buffer, position)
 
 
-def indirect_object(buffer: Buffer, position: int, allowance: Allowance) -> IndirectObject:
+def indirect_object(
+    buffer: Buffer, position: int, allowance: Allowance, *, streams: bool = True
+) -> IndirectObject:
     """The indirect object at a position. A length that is a reference is found by its keyword.
+
+    Without `streams` the octets of one are not read, and are empty.
 
     Raises:
         PdfMalformed: no indirect object stands there.
@@ -273,6 +277,8 @@ def indirect_object(buffer: Buffer, position: int, allowance: Allowance) -> Indi
     number, generation = int(header[1]), int(header[2])
     if isinstance(value, dict):
         keyword = _STREAM.match(buffer, parser.position)
+        if keyword is not None and not streams:
+            return IndirectObject(number, generation, Stream(value, b""), keyword.end())
         if keyword is not None:
             raw = _stream_octets(buffer, keyword.end(), value.get(b"Length"))
             allowance.spend(len(raw))

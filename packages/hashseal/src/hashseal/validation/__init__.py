@@ -59,5 +59,5 @@ def validate(
     if outcome.returncode < 0:
         raise PdfLimit("validation needed more memory or time than it may have")
     if outcome.returncode != 0:
-        raise PdfMalformed("the file cannot be validated: it is not a readable PDF")
+        raise PdfMalformed("no report could be made: the validator, pyHanko, cannot read the file")
     return msgspec.json.decode(outcome.stdout, type=Report)

@@ -26,19 +26,6 @@ import msgspec
 from asn1crypto import pem, x509
 from pyhanko.pdf_utils.crypt import AuthStatus
 from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.sign.diff_analysis import (
-    CatalogModificationRule,
-    DocInfoRule,
-    DSSCompareRule,
-    FormUpdatingRule,
-    MetadataUpdateRule,
-    ModificationLevel,
-    ObjectStreamRule,
-    SigFieldCreationRule,
-    SigFieldModificationRule,
-    StandardDiffPolicy,
-    XrefStreamRule,
-)
 from pyhanko.sign.fields import enumerate_sig_fields
 from pyhanko.sign.validation import (
     async_validate_pdf_signature,
@@ -47,29 +34,19 @@ from pyhanko.sign.validation import (
 from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko.sign.validation.errors import NoDSSFoundError
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
-from pyhanko.sign.validation.status import SignatureCoverageLevel
 from pyhanko_certvalidator import ValidationContext
 
-from hashseal.validation.report import Question, SignatureReport, conclude
+from hashseal.validation import following
+from hashseal.validation.report import RAW_KEY, Question, Report, SignatureReport, conclude
+from hashseal_core.certificates import RAW_SIGNING
+from hashseal_core.errors import PdfPasswordRequired
 
 MEMORY_OCTETS = 512 << 20
-CPU_SECONDS = 10
-POLICY = StandardDiffPolicy(
-    global_rules=[
-        CatalogModificationRule(),
-        DocInfoRule().as_qualified(ModificationLevel.LTA_UPDATES),
-        ObjectStreamRule().as_qualified(ModificationLevel.LTA_UPDATES),
-        XrefStreamRule().as_qualified(ModificationLevel.LTA_UPDATES),
-        DSSCompareRule().as_qualified(ModificationLevel.LTA_UPDATES),
-        MetadataUpdateRule().as_qualified(ModificationLevel.LTA_UPDATES),
-    ],
-    form_rule=FormUpdatingRule([SigFieldCreationRule(), SigFieldModificationRule()]),
-)
+CPU_SECONDS = 9
 MAX_SIGNATURES = 32
 MAX_CERTIFICATES = 16
 MAX_STORED_CERTIFICATES = 64
 MAX_STATUS_OBJECTS = 64
-_TAIL, _END = 4096, b"%%EOF"
 UNREADABLE, PASSWORD_NEEDED = 1, 3
 
 
@@ -81,18 +58,34 @@ def main() -> int:
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
     try:
         with Path(sys.argv[1]).open("rb") as file:
-            reader = PdfFileReader(file, strict=False)
-            if reader.encrypted:
-                opened = reader.decrypt(question.password or "")
-                if opened.status is AuthStatus.FAILED:
-                    return PASSWORD_NEEDED
-            anchors = _anchors(question.trust_anchors)
-            moment = question.at or datetime.now(UTC)
-            reports = asyncio.run(_Judge(reader, anchors, moment).all())
+            report = report_on(file, question)
+    except PdfPasswordRequired:
+        return PASSWORD_NEEDED
     except Exception:  # noqa: BLE001 - whatever a hostile file provokes, the answer is the same
         return UNREADABLE
-    sys.stdout.buffer.write(msgspec.json.encode(conclude(reports)))
+    sys.stdout.buffer.write(msgspec.json.encode(report))
     return 0
+
+
+def report_on(file: BinaryIO, question: Question) -> Report:
+    """The report on an open file, in this process and without limits: for files that are known.
+
+    Raises:
+        PdfPasswordRequired: encrypted, and the password does not open it.
+        Exception: of any type, whatever the validator stumbles over in a hostile file.
+    """
+    reader = PdfFileReader(file, strict=False)
+    if reader.encrypted:
+        opened = reader.decrypt(question.password or "")
+        if opened.status is AuthStatus.FAILED:
+            raise PdfPasswordRequired("the file is encrypted; the password does not open it")
+    moment = question.at or datetime.now(UTC)
+    judge = _Judge(reader, _anchors(question.trust_anchors), moment)
+    return conclude(
+        asyncio.run(judge.all()),
+        removed=following.removed(reader),
+        permission=judge.permission,
+    )
 
 
 def _anchors(encoded: Sequence[str]) -> list[x509.Certificate]:
@@ -128,8 +121,9 @@ class _Judge:
             or len(self._dss.ocsps) + len(self._dss.crls) > MAX_STATUS_OBJECTS
         ):
             raise ValueError("too much validation material")
-        self._trailing = has_trailing_octets(reader.stream)
         self._found, self._unreadable = _collect(reader)
+        self.permission = following.certified_with(self._found)
+        self._policy = following.policy(self.permission)
 
     async def all(self) -> tuple[SignatureReport, ...]:
         """Newest first, so that each timestamp vouches for what stands before it."""
@@ -167,7 +161,7 @@ class _Judge:
         status: Any = None
         for require in (True, False):
             status = await async_validate_pdf_timestamp(
-                embedded, self._context(stamped_at, require=require), diff_policy=POLICY
+                embedded, self._context(stamped_at, require=require), diff_policy=self._policy
             )
             if status.trusted or status.revoked:
                 break
@@ -197,7 +191,7 @@ class _Judge:
                 embedded,
                 self._context(moment, require=require),
                 self._context(moment, require=require),
-                diff_policy=POLICY,
+                diff_policy=self._policy,
             )
             if _trusted(status) or status.revoked:
                 break
@@ -205,47 +199,93 @@ class _Judge:
         stamp = status.timestamp_validity
         ends_at = _ends_at((stamp or status).validation_path)
         expired = _expired(ends_at, proof, self._now)
+        raw = _raw(status.signing_cert)
         return self._report(
             embedded,
             status,
+            await self._out_of_time(embedded, status, moment),
             kind="signature",
-            trusted=_trusted(status) and not expired,
+            trusted=_trusted(status) and not expired and not raw,
             time=token_time or embedded.self_reported_timestamp,
             time_source="timestamp" if token_time else "claimed by the signer",
             level=_level(token_time, proof, checked=checked),
             revocation=_revocation(status, checked=checked),
             valid_until=proof.valid_until if proof else ends_at,
-            problems=(*expired, *_incomplete(status, checked=checked)),
+            problems=(*raw, *expired, *_incomplete(status, checked=checked)),
         )
 
-    def _changes(self, status: Any, embedded: Any, *, whole: bool) -> str:
-        """What follows the signature, by the strict policy: no form values, no annotations."""
-        level = status.modification_level
-        if self._trailing:
-            return "other"
-        if whole or level == ModificationLevel.NONE:
-            return "none"
-        if level == ModificationLevel.LTA_UPDATES:
-            return "evidence"
+    def _report(
+        self, embedded: Any, status: Any, out_of_time: str | None = None, **judged: Any
+    ) -> SignatureReport:
+        covers = following.covers(embedded)
         later = [one for one in self._found if one.signed_revision > embedded.signed_revision]
-        if level != ModificationLevel.FORM_FILLING or not later:
-            return "other"
-        stamps = all(str(one.sig_object["/Type"]) == "/DocTimeStamp" for one in later)
-        return "evidence" if stamps else "signatures"
-
-    def _report(self, embedded: Any, status: Any, **judged: Any) -> SignatureReport:
-        whole = status.coverage == SignatureCoverageLevel.ENTIRE_FILE
+        changes, allowed = (
+            following.what_follows(embedded, status, later, self.permission)
+            if covers
+            else ("other", True)
+        )
         path = status.validation_path
-        return SignatureReport(
+        found = SignatureReport(
             field=str(embedded.field_name),
-            integrity=bool(status.intact and status.valid),
-            covers_whole_file=whole,
-            changes=self._changes(status, embedded, whole=whole),
+            integrity=bool(covers and status.intact and status.valid),
+            covers_whole_file=changes == "none",
+            changes=changes,
             signer=_name(status.signing_cert),
+            organisation=_organisation(status.signing_cert),
+            certificate=status.signing_cert.sha256.hex(),
             trust_anchor=_name(path.first) if path else None,
             detail=status.summary(),
             **judged,
         )
+        return msgspec.structs.replace(
+            found, code=self._code(found, status, covers, allowed, out_of_time)
+        )
+
+    def _code(
+        self,
+        found: SignatureReport,
+        status: Any,
+        covers: bool,  # noqa: FBT001 - facts, not switches
+        allowed: bool,  # noqa: FBT001
+        out_of_time: str | None,
+    ) -> str:
+        """The first of the faults that a signature has, worst first."""
+        stamp = getattr(status, "timestamp_validity", None)
+        faults = {
+            "not-covering": not covers,
+            "changed": not status.intact,
+            "signature-wrong": not status.valid,
+            "not-permitted": not allowed,
+            "added": found.changes == "other",
+            "timestamp-wrong": stamp is not None and not (stamp.intact and stamp.valid),
+            "revoked": bool(status.revoked),
+            "raw-key": RAW_KEY in found.problems,
+        }
+        for code, holds in faults.items():
+            if holds:
+                return code
+        if found.trusted:
+            return "valid"
+        if out_of_time is not None:
+            return out_of_time
+        if not status.trusted:
+            return "unknown-root" if status.validation_path is None else "chain-invalid"
+        untrusted_time = stamp is not None and not stamp.trusted
+        return "timestamp-untrusted" if untrusted_time else "expired"
+
+    async def _out_of_time(self, embedded: Any, status: Any, moment: datetime) -> str | None:
+        """Whether the chain holds, only not at the time that counts."""
+        certificate = status.signing_cert
+        first, last = certificate.not_valid_before, certificate.not_valid_after
+        if status.trusted or status.revoked or first <= moment <= last:
+            return None
+        context = self._context(first + (last - first) / 2, require=False)
+        then = await async_validate_pdf_signature(
+            embedded, context, context, diff_policy=self._policy
+        )
+        if not then.trusted:
+            return None
+        return "expired" if moment > last else "not-yet-valid"
 
 
 def _require_few_certificates(embedded: Any) -> None:
@@ -273,14 +313,6 @@ def _collect(reader: PdfFileReader) -> tuple[list[Any], list[SignatureReport]]:
     return [one for _, one in sorted(found, key=lambda pair: pair[0])], unreadable
 
 
-def has_trailing_octets(file: BinaryIO) -> bool:
-    """Something other than white space stands behind the last end-of-file marker."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _TAIL))
-    tail = file.read(_TAIL)
-    return bool(tail[tail.rfind(_END) + len(_END) :].strip(b" \t\r\n\f\0"))
-
-
 def _generated_at(signed_data: Any) -> datetime:
     moment: datetime = signed_data["encap_content_info"]["content"].parsed["gen_time"].native
     return moment
@@ -297,6 +329,11 @@ def _token_time(embedded: Any) -> datetime | None:
 def _name(certificate: x509.Certificate) -> str:
     subject = certificate.subject.native
     return str(subject.get("common_name") or certificate.subject.human_friendly)
+
+
+def _organisation(certificate: x509.Certificate) -> str | None:
+    named = certificate.subject.native.get("organization_name")
+    return str(named) if named else None
 
 
 def _trusted(status: Any) -> bool:
@@ -325,6 +362,12 @@ def _revocation(status: Any, *, checked: bool) -> str:
     if status.revoked:
         return "revoked"
     return "checked" if checked else "not checked"
+
+
+def _raw(certificate: x509.Certificate) -> tuple[str, ...]:
+    """What is wrong with a key that signs any digest, whatever its owner says it was of."""
+    purposes = certificate.extended_key_usage_value or ()
+    return (RAW_KEY,) if RAW_SIGNING in {one.dotted for one in purposes} else ()
 
 
 def _incomplete(status: Any, *, checked: bool) -> tuple[str, ...]:
@@ -356,6 +399,7 @@ def _unreadable(name: object, kind: str, detail: str) -> SignatureReport:
         time_source="",
         level="",
         revocation="not checked",
+        code="unreadable",
         detail=f"the signature cannot be read ({detail})",
     )
 

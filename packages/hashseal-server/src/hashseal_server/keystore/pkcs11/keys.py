@@ -11,13 +11,14 @@ from datetime import datetime
 import pkcs11
 from pkcs11 import Attribute, ObjectClass
 
-from hashseal_core.algorithms import KeyAlgorithm, SignatureAlgorithm
+from hashseal_core.algorithms import Digest, KeyAlgorithm, SignatureAlgorithm
 from hashseal_core.errors import FaultySignature, KeystoreRefused
 from hashseal_server.keystore.pkcs11.objects import (
     BORN,
     REQUIRED,
     PrivateObject,
     PublicObject,
+    digest_signature,
     every,
     is_shell,
     key_pair,
@@ -112,6 +113,20 @@ class TokenKeys:
 
         def work(session: pkcs11.Session) -> bytes:
             return signature(self._find(token, session, name).private, to_be_signed, algorithm)
+
+        return self._sessions.run(token, work)
+
+    def sign_digest(self, name: TokenKey, digest: Digest, algorithm: SignatureAlgorithm) -> bytes:
+        """The signature value over a digest; the caller verifies it.
+
+        Raises:
+            KeystoreRefused, KeystoreUnavailable: as `sign`.
+        """
+        token = self._sessions.token(name.purpose)
+
+        def work(session: pkcs11.Session) -> bytes:
+            private = self._find(token, session, name).private
+            return digest_signature(private, digest.value, algorithm)
 
         return self._sessions.run(token, work)
 

@@ -114,23 +114,39 @@ def signature(private: PrivateObject, to_be_signed: bytes, algorithm: SignatureA
     """A signature value as CMS and X.509 have it; the token gets the hash only.
 
     Raises:
-        KeystoreRefused: the key is of another kind. SoftHSM 2.6 crashes when it is asked for that.
+        KeystoreRefused: as `digest_signature`.
+    """
+    digest = encoding.digest_of(algorithm.digest, to_be_signed)
+    return digest_signature(private, digest, algorithm)
+
+
+def digest_signature(private: PrivateObject, digest: bytes, algorithm: SignatureAlgorithm) -> bytes:
+    """The same over a hash value.
+
+    Raises:
+        KeystoreRefused: the key is of another kind, or has no room for the salt. SoftHSM 2.6
+            crashes when it is asked for the former.
     """
     if (private.key_type is KeyType.RSA) is (algorithm.scheme is SignatureScheme.ECDSA):
         raise KeystoreRefused("the key is not of the kind that the algorithm needs")
-    digest = encoding.digest_of(algorithm.digest, to_be_signed)
     if algorithm.scheme is SignatureScheme.ECDSA:
         return encoding.ecdsa_value(private.sign(digest, mechanism=Mechanism.ECDSA))
     if algorithm.scheme is SignatureScheme.RSA_PKCS1:
         info = encoding.digest_info(algorithm.digest, digest)
         value: bytes = private.sign(info, mechanism=Mechanism.RSA_PKCS)
         return value
+    if algorithm.salt is not None:  # one as long as the digest fits into every key that we take
+        encoding.require_salt(algorithm, _bits(private))
     salted: bytes = private.sign(
         digest,
         mechanism=Mechanism.RSA_PKCS_PSS,
-        mechanism_param=(*_HASHES[algorithm.digest], algorithm.digest.size),
+        mechanism_param=(*_HASHES[algorithm.digest], algorithm.salt_length),
     )
     return salted
+
+
+def _bits(private: PrivateObject) -> int:
+    return int.from_bytes(private[Attribute.MODULUS], "big").bit_length()
 
 
 def self_test(private: PrivateObject, spki: bytes) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pkcs11
 
-from hashseal_core.algorithms import KeyAlgorithm, SignatureAlgorithm
+from hashseal_core.algorithms import Digest, KeyAlgorithm, SignatureAlgorithm
+from hashseal_core.errors import KeystoreRefused
 from hashseal_server.keystore.pkcs11.keys import TokenKeys
 from hashseal_server.keystore.pkcs11.sessions import Neighbours, Sessions, Token, TokenAccess
 from hashseal_server.keystore.pkcs11.wrapping import WrappedKeys
@@ -80,6 +81,17 @@ class Pkcs11KeyStore:
         if isinstance(name, TokenKey):
             return self._in_token.sign(name, to_be_signed, algorithm)
         return self.wrapped_keys.sign(name, to_be_signed, algorithm)
+
+    def sign_digest(self, reference: str, digest: Digest, algorithm: SignatureAlgorithm) -> bytes:
+        """The signature value over a digest, with a key that is made for that; not verified.
+
+        Raises:
+            KeystoreRefused: a key of another purpose.
+        """
+        name = read_reference(reference)
+        if not isinstance(name, TokenKey) or name.purpose is not Purpose.RAW:
+            raise KeystoreRefused("the key is for another purpose")
+        return self._in_token.sign_digest(name, digest, algorithm)
 
     def destroy(self, reference: str, *, only_new: bool) -> None:
         """Remove a key, with `only_new` one that was made just now; a wrapped key is nowhere."""

@@ -1,0 +1,5 @@
+"""`python -m hashseal_gateway.cli`."""
+
+from hashseal_gateway.cli import main
+
+main()

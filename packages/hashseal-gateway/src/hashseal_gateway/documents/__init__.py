@@ -1,0 +1,1 @@
+"""Documents: taken in, signed through the SDK in a confined process, given back, logged."""

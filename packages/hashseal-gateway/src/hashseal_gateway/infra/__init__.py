@@ -1,0 +1,1 @@
+"""What the slices stand on: database, data folder, confinement, signing service, durable jobs."""

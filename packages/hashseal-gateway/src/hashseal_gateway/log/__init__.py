@@ -1,0 +1,1 @@
+"""The signing log: who had what signed with which seal, and how it ended; digests, not content."""

@@ -1,0 +1,1 @@
+"""The schema of the gateway's database, step by step."""

@@ -1,0 +1,1 @@
+"""The account's seals, with the names and defaults that the company gives them."""

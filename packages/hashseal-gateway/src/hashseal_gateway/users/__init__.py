@@ -1,0 +1,1 @@
+"""Who may do what: users with roles, and API keys of business systems."""

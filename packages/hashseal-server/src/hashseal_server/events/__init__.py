@@ -1,0 +1,1 @@
+"""Events: what happened to an account's objects, for webhooks and for pulling by cursor."""
