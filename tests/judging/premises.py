@@ -10,13 +10,14 @@ import asyncio
 import io
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import leaking
+import one_executor
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -125,7 +126,8 @@ class Premises:
 
 @contextmanager
 def premises(folder: Path, **settings: Any) -> Iterator[Premises]:
-    """Start both; stop them at the end."""
+    """Start both; stop them at the end. Those that last have made way for them."""
+    one_executor.take()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="premises", daemon=True)
     thread.start()
@@ -146,6 +148,19 @@ def premises(folder: Path, **settings: Any) -> Iterator[Premises]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(20)
         loop.close()
+
+
+_lasting: list[Premises] = []
+
+
+def lasting(folder: Callable[[], Path]) -> Premises:
+    """Those of this process; in a new folder, if they had to make way for others."""
+    if not _lasting:
+        stack = ExitStack()
+        _lasting.append(stack.enter_context(premises(folder(), patience_hours=1)))
+        stack.callback(_lasting.clear)
+        one_executor.kept_by(stack.close)
+    return _lasting[0]
 
 
 async def _cancel_all() -> None:

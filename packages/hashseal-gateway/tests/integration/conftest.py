@@ -1,31 +1,39 @@
-"""One service and one gateway for all tests of a process; their wire is as it was after each test."""
+"""One service and one gateway for the tests of a process; their wire is as it was after each test."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import generated_pdfs
 import httpx2
+import one_executor
 import pytest
-from premises import Premises, premises
+from premises import Premises, lasting
 
 PLAIN = generated_pdfs.with_table(generated_pdfs.one_page())
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Premises]:
-    with premises(tmp_path_factory.mktemp("premises"), patience_hours=1) as opened:
-        yield opened
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Premises]]:
+    """Those of this process; opened anew if another test needed premises of its own."""
+    yield lambda: lasting(lambda: tmp_path_factory.mktemp("premises"))
+    one_executor.take()
+
+
+@pytest.fixture(scope="module")
+def shared(opened: Callable[[], Premises]) -> Premises:
+    return opened()
 
 
 @pytest.fixture
-def house(shared: Premises) -> Iterator[Premises]:
-    yield shared
-    shared.wire.down = False
-    shared.wire.change = None
-    shared.wire.calls.clear()
-    shared.wire.traffic.clear()
+def house(opened: Callable[[], Premises]) -> Iterator[Premises]:
+    made = opened()
+    yield made
+    made.wire.down = False
+    made.wire.change = None
+    made.wire.calls.clear()
+    made.wire.traffic.clear()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import Any
 import described
 import httpx2
 import leaking
+import one_executor
 import pytest
 from cluster import Cluster
 from spans import Remembered
@@ -73,6 +74,12 @@ class Api:
     async def left(self) -> tuple[int, int]:
         balance = (await self.get("/v1/account")).json()["balance"]
         return balance["free"], balance["paid"]
+
+
+@pytest.fixture
+def dbos_alone() -> None:
+    """For tests that launch DBOS in this process."""
+    one_executor.take()
 
 
 @pytest.fixture(scope="session")

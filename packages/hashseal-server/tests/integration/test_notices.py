@@ -21,6 +21,8 @@ from hashseal_server.remote_signing import raw_credentials
 from hashseal_server.seals.telling import ExpiryWatch
 from hashseal_server.web.observing import logger
 
+pytestmark = pytest.mark.usefixtures("dbos_alone")
+
 SUBJECT = LegalPerson("Another Seal", "Test Organisation", "NTRCH-1", "CH")
 
 

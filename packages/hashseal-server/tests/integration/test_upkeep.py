@@ -29,6 +29,8 @@ from hashseal_server.main import operator
 from hashseal_server.settings import Settings
 from hashseal_server.web.observing import logger
 
+pytestmark = pytest.mark.usefixtures("dbos_alone")
+
 JOBS = (
     "revocation-lists",
     "responder-renewal",
