@@ -147,6 +147,18 @@ def test_patience_ends(house, caller, monkeypatch: pytest.MonkeyPatch) -> None:
     assert State(failed["state"]) is State.FAILED
 
 
+def test_killed_between_the_record_and_the_removal(house, caller) -> None:
+    """An attempt that is done again finds the document signed; its input goes nevertheless."""
+    made = caller.sign(later=True).json()
+    caller.until(made["id"], "signed")
+    folder = house.folder / "gateway" / "documents" / made["id"]
+    for name in ("document.pdf", "prepared.pdf"):
+        (folder / name).write_bytes(PLAIN)
+    house.do(house.gateway.work.attempt(made["id"]))
+    assert [one.name for one in folder.iterdir()] == ["signed.pdf"]
+    assert caller.http.get(f"/v1/documents/{made['id']}/content").status_code == 200
+
+
 def test_work_that_has_ended_is_forgotten_later(
     house, caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ class Work:
         """
         document = await self._store.find(identity)
         if document.state not in PENDING:
+            self._leave_result(document)  # the process was killed between record and removal
             return None
         began = time.monotonic()
         try:
@@ -138,8 +139,13 @@ class Work:
         values = values_of(signed, self._now())
         until = self._now() + self._policy.kept
         if await self._store.happened(document, Event.SIGN, entry, **values, expires_at=until):
-            (folder / SOURCE).unlink(missing_ok=True)
-            (folder / PREPARED).unlink(missing_ok=True)
+            self._leave_result(document)
+
+    def _leave_result(self, document: Document) -> None:
+        """Of a document on which nobody works any more, only the signed file stays."""
+        folder = self._places.place(document.id)
+        (folder / SOURCE).unlink(missing_ok=True)
+        (folder / PREPARED).unlink(missing_ok=True)
 
     async def _postponed(self, document: Document, error: HashsealError) -> None:
         why = {"problem_code": error.code, "problem_detail": error.detail}
