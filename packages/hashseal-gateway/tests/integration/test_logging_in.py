@@ -225,14 +225,29 @@ def test_password_role_and_disabling_reach_every_session(
     assert two[1].log_in(name, "a long new password").status_code == 303
 
 
-def test_an_authenticator(home: Premises, person: Person, clock: Clock, name: str) -> None:
-    password = user(home, name)
-    person.log_in(name, password)
+def proposed(person: Person) -> tuple[str, str]:
+    """The secret that the page shows, and what the form sends back."""
     shown = person.get("/profile/totp")
     assert shown.text.count("<svg") == 1
     assert "style=" not in shown.text
     secret = re.search(r"<code>([A-Z2-7 ]+)</code>", shown.text)[1].replace(" ", "")
-    sealed = re.search(r'name="sealed" value="([0-9a-f]+)"', shown.text)[1]
+    return secret, re.search(r'name="sealed" value="([0-9a-f]+)"', shown.text)[1]
+
+
+def test_an_authenticator(home: Premises, person: Person, clock: Clock, name: str) -> None:
+    password = user(home, name)
+    person.log_in(name, password)
+    before = Person(home)
+    assert before.log_in(name, password).status_code == 303
+    secret, sealed = proposed(person)
+    for _ in range(3):
+        clock.moved += timedelta(minutes=11)
+        assert person.is_in
+    late = {"code": code_of(secret, clock()), "password": password}
+    refused = person.send("/profile/totp", sealed=sealed, **late)
+    assert refused.status_code == 400
+    assert "half an hour ago" in refused.text
+    secret, sealed = proposed(person)
     for wrong in (
         {"code": "000000", "password": password},
         {"code": code_of(secret, clock()), "password": "x"},
@@ -250,6 +265,8 @@ def test_an_authenticator(home: Premises, person: Person, clock: Clock, name: st
         == "/profile?said=totp"
     )
     assert person.get("/profile/totp").headers["location"] == "/profile"
+    assert person.is_in
+    assert not before.is_in
     other = Person(home)
     assert other.log_in(name, password).status_code == 403
     assert other.log_in(name, password, right["code"]).status_code == 403  # it was used

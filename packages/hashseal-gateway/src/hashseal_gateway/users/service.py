@@ -17,6 +17,7 @@ from hashseal_gateway.users.model import KEY_PREFIX, ApiKey, Caller, Role, User,
 _PASSWORDS_AT_ONCE = 1
 """Others wait here, not in a thread each: a password takes 64 MiB and a tenth of a second."""
 _RANDOM_OCTETS = bearer.ID_OCTETS + bearer.SECRET_OCTETS
+_PROPOSED_SECONDS = 1800
 _NOBODY = password.hashed("nobody has this password", bytes(password.SALT_OCTETS))
 """Who does not exist takes as long to refuse as who does."""
 
@@ -193,6 +194,8 @@ class Users:
     async def enrol_totp(self, name: str) -> tuple[str, str]:
         """A new secret for an authenticator, and its address; needed at log-in from now on.
 
+        Every session of the user ends.
+
         Raises:
             NotFound: there is no such user.
         """
@@ -204,29 +207,37 @@ class Users:
     async def propose_totp(self, name: str) -> tuple[str, str, str]:
         """A secret that may become the user's, its address, and itself sealed for `confirm_totp`.
 
+        It may for half an hour.
+
         Raises:
             NotFound: there is no such user.
         """
         user = await self.find(name)
         secret = totp.secret_text(secrets.token_bytes(totp.SECRET_OCTETS))
-        sealed = self._vault.sealed(secret, f"totp proposed to {user.id}")
+        proposal = f"{secret} {self._now().timestamp():.0f}"
+        sealed = self._vault.sealed(proposal, f"totp proposed to {user.id}")
         return secret, totp.address(secret, user.name), sealed.hex()
 
     def proposed_totp(self, user: User, sealed: str) -> tuple[str, str]:
         """The secret that was proposed to this very user, and its address.
 
         Raises:
-            InvalidValue: it was not.
+            InvalidValue: it was not, or too long ago.
         """
         try:
             octets = bytes.fromhex(sealed)
-            secret = self._vault.opened(octets, f"totp proposed to {user.id}")
+            proposal = self._vault.opened(octets, f"totp proposed to {user.id}")
         except (ValueError, ConfigurationInvalid) as error:
             raise InvalidValue("begin again: this code was not made for you") from error
+        secret, _, made_at = proposal.partition(" ")
+        if self._now().timestamp() - float(made_at) > _PROPOSED_SECONDS:
+            raise InvalidValue("begin again: this code was made more than half an hour ago")
         return secret, totp.address(secret, user.name)
 
     async def confirm_totp(self, name: str, sealed: str, code: str) -> None:
         """The authenticator has the proposed secret: it is needed at log-in from now on.
+
+        Every session of the user ends.
 
         Raises:
             NotFound: there is no such user.

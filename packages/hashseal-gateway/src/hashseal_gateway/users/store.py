@@ -136,7 +136,8 @@ class UserStore:
             return [_user(row) for row in found.mappings()]
 
     async def change_user(self, name: str, *, unless_last: bool = False, **values: Any) -> None:
-        """Change columns of a user; with another password, or disabled, the sessions end.
+        """Change columns of a user; with another password or authenticator, or disabled, the
+        sessions end.
 
         Raises:
             NotFound: there is no such user.
@@ -148,7 +149,7 @@ class UserStore:
             done = await connection.execute(
                 update(members).where(members.c.name == name).values(**values)
             )
-            if _ENDING & values.keys():
+            if _ENDING & values.keys() or values.get("totp_secret"):
                 mine = select(members.c.id).where(members.c.name == name)
                 await connection.execute(delete(sessions).where(sessions.c.member_id.in_(mine)))
         if done.rowcount == 0:

@@ -14,7 +14,7 @@ from hashseal_core.errors import HashsealError
 from hashseal_gateway.users.model import User
 from hashseal_gateway.web.pages.profile import REFUSED, code_of, prove
 from hashseal_gateway.web.pages.rendering import page, redirection
-from hashseal_gateway.web.pages.visitors import Visitor, form_of, visitor_of
+from hashseal_gateway.web.pages.visitors import Visitor, form_of, set_session, visitor_of
 from hashseal_gateway.web.parts import AnyRequest, Parts
 
 
@@ -45,7 +45,9 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
                 await parts.users.confirm_totp(user.name, sealed, code_of(form))
         except REFUSED as error:
             return _totp_page(parts, visitor, user, sealed, status=400, problem=error)
-        return redirection("/profile?said=totp")
+        answer = redirection("/profile?said=totp")
+        set_session(parts, request, answer, await parts.sessions.begin(visitor.caller))
+        return answer
 
     @post("/profile/totp/remove")
     async def remove_totp(request: AnyRequest) -> Response[Any]:

@@ -27,7 +27,8 @@ from hashseal_gateway.web.parts import AnyRequest, Parts
 
 _SAID = {
     "password": "The password is changed. Every other log-in of yours has ended.",
-    "totp": "From now on a code of your authenticator is asked for when you log in.",
+    "totp": "From now on a code of your authenticator is asked for when you log in. "
+    "Every other log-in of yours has ended.",
     "totp-removed": "No code is asked for any more.",
 }
 REFUSED = (InvalidRequest, TokenInvalid, RateLimited)
