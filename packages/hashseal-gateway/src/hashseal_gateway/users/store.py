@@ -136,8 +136,7 @@ class UserStore:
             return [_user(row) for row in found.mappings()]
 
     async def change_user(self, name: str, *, unless_last: bool = False, **values: Any) -> None:
-        """Change columns of a user; with another password or authenticator, or disabled, the
-        sessions end.
+        """Change columns of a user; another password or authenticator, or disabled, ends sessions.
 
         Raises:
             NotFound: there is no such user.
