@@ -107,7 +107,7 @@ class Scene:
         """Nearly all got a token; a busy machine keeps a clock waiting for its servers at times."""
         given = [one.token is not None for one in answers]
         assert given
-        assert sum(given) > 0.95 * len(given), f"{len(given) - sum(given)} of {len(given)}"
+        assert sum(given) > 0.9 * len(given), f"{len(given) - sum(given)} of {len(given)}"
 
     async def servers_go_wrong(self, wrong: Callable[[float], float]) -> None:
         """All servers agree on another time: nobody believes its clock until they go back."""

@@ -119,7 +119,7 @@ def test_after_the_answer_no_signature_and_no_good(
             return index, str(answer.json()["code"])
 
         async def caller(number: int) -> None:
-            left = 2  # so many calls of each begin after the answer
+            left = REPLICAS  # so many calls of each begin after the answer, one at each
             for at in itertools.count():
                 after = answered.is_set()
                 index, outcome = await call(number, at)

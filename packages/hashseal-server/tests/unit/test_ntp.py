@@ -12,6 +12,7 @@ import pytest
 from hashseal_server.infra import ntp
 from hashseal_server.infra.ntp import Consensus, Sample, agree, place_of, read_answer, request
 from hashseal_server.infra.timekeeping import Leap
+from hashseal_server.tsa import timekeeper
 
 ERA = 2_208_988_800
 COOKIE = 0x1234_5678_9ABC_DEF1
@@ -146,7 +147,7 @@ class Server(asyncio.DatagramProtocol):
         self.transport.sendto(packet(origin=cookie, arrived=at, left=at), addr)
 
 
-async def asked(wrongs: Sequence[float | None]) -> Consensus | None:
+async def asked(wrongs: Sequence[float | None]) -> tuple[int, Consensus | None]:
     """What comes of asking servers of the test's own."""
     loop = asyncio.get_running_loop()
     places, transports = [], []
@@ -165,13 +166,40 @@ async def asked(wrongs: Sequence[float | None]) -> Consensus | None:
 
 def test_real_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ntp, "_PATIENCE", 0.5)
-    agreed = asyncio.run(asked([0.0, 0.0, 100.0]))
+    answered, agreed = asyncio.run(asked([0.0, 0.0, 100.0]))
+    assert answered == 3
     assert agreed is not None
     assert agreed.servers == 2
     assert agreed.bound < 0.5
-    ahead = asyncio.run(asked([7.0, 7.0, None]))
+    answered, ahead = asyncio.run(asked([7.0, 7.0, None]))
+    assert answered == 2
     assert ahead is not None
     assert 6.5 < ahead.low <= ahead.high < 7.5
-    assert asyncio.run(asked([0.0, None, None])) is None
+    assert asyncio.run(asked([0.0, None, None])) == (1, None)
     # Nobody listens, and a name that does not exist.
-    assert asyncio.run(ntp.ask(["127.0.0.1:9", "no-such-host.invalid"])) is None
+    assert asyncio.run(ntp.ask(["127.0.0.1:9", "no-such-host.invalid"])) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("answered", "agreed", "silent"),
+    [
+        (3, (-0.1, 0.2), False),
+        (3, (0.6, 0.9), False),  # the clock is wrong
+        (3, (-0.2, 0.9), True),  # an answer that came late
+        (3, (-0.9, 0.3), True),
+        (3, None, False),  # they contradict each other
+        (1, None, True),
+    ],
+)
+def test_what_their_answers_say(
+    monkeypatch: pytest.MonkeyPatch, answered: int, agreed: tuple[float, float] | None, silent: bool
+) -> None:
+    consensus = None if agreed is None else Consensus(*agreed, answered, Leap.NONE)
+
+    async def ask(_: Sequence[str]) -> tuple[int, Consensus | None]:
+        return answered, consensus
+
+    monkeypatch.setattr(timekeeper.ntp, "ask", ask)
+    told = asyncio.run(timekeeper.Servers(["a", "b", "c"]).ask())
+    assert told.silent is silent
+    assert (told.problem is None) is (agreed is not None)

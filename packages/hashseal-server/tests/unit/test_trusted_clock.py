@@ -68,6 +68,33 @@ def test_every_state_knows_every_event_that_can_come() -> None:
     }
 
 
+def test_silence_speaks_for_nobody() -> None:
+    """A trusted clock lives on its last good evidence, until that is old; another gains nothing."""
+    silent = Evidence(problem="no answer", silent=True)
+    machine, clock = trusted()
+    for _ in range(9):
+        machine.go(1)
+        assert clock.observe(silent) is State.TRUSTED
+        assert clock.read() == machine.wall
+    machine.go(2)
+    assert clock.observe(silent) is State.UNKNOWN
+    assert clock.observe(silent) is State.SUSPECT
+    machine.go(1)
+    assert clock.observe(GOOD) is State.SETTLING
+    assert clock.observe(silent) is State.SUSPECT
+    machine, clock = trusted()
+    machine.go(1, step=0.3)
+    assert clock.observe(silent) is State.SUSPECT  # the clocks have gone apart
+
+
+def test_silence_forgets_no_leap_second() -> None:
+    _, clock = trusted()
+    clock.observe(Evidence(0.01, leap=Leap.NOW))
+    clock.observe(Evidence(problem="no answer", silent=True))
+    with pytest.raises(TimestampUnavailable):
+        clock.read()
+
+
 def test_without_rules_the_clock_is_taken_as_it_is() -> None:
     machine = Machine()
     clock = TrustedClock(machine)

@@ -58,11 +58,19 @@ class Servers:
         self._servers = tuple(servers)
 
     async def ask(self) -> Evidence:
-        """What they say now."""
-        agreed = await ntp.ask(self._servers)
+        """What they say now.
+
+        Packets get lost and roads are busy: few answers, or late ones that fit a right clock as
+        well as a wrong one, say nothing.
+        """
+        asked, bound = len(self._servers), self.rules.bound
+        answered, agreed = await ntp.ask(self._servers)
+        if 2 * answered <= asked:
+            return Evidence(problem=f"most of {asked} NTP servers do not answer", silent=True)
         if agreed is None:
-            return Evidence(problem=f"most of {len(self._servers)} NTP servers do not agree")
-        return Evidence(agreed.bound, leap=agreed.leap)
+            return Evidence(problem=f"most of {asked} NTP servers do not agree")
+        unclear = agreed.bound > bound and agreed.low <= bound and agreed.high >= -bound
+        return Evidence(agreed.bound, leap=agreed.leap, silent=unclear)
 
 
 class Timekeeper:
@@ -104,7 +112,7 @@ class Timekeeper:
             except Exception as error:  # noqa: BLE001 - no evidence is evidence too
                 evidence = Evidence(problem=f"the source of time fails: {error!r}")
             self._clock.observe(evidence)
-            self._next = now + self._source.rest
+            self._next = now + (self._source.hurry if evidence.silent else self._source.rest)
         state = self._clock.state
         if state is self._told:
             return
