@@ -27,11 +27,27 @@ GATES: Mapping[str, int] = {
 
 LONGEST = 3000
 """Seconds after which a run is ended; each test has a limit of its own (`timeout`)."""
+_SERVER = "packages/hashseal-server/tests/integration"
+_OF_PROCESSES = (
+    "hsm_handbook",
+    "hsm_recovery",
+    "i05_authorisations",
+    "i08_units_and_owners",
+    "i08_wrong_clocks",
+    "i09_serial_numbers",
+    "i11_under_load",
+    "import_handbook",
+    "jobs",
+    "processes",
+    "remote_signers",
+    "webhook_replicas",
+)
 UNMEASURED = (
     "tests/conformance",
     "tests/faults",
     *sorted(str(one.relative_to(ROOT)) for one in (ROOT / "tests" / "e2e").glob("test_*.py")
             if one.name not in {"test_gateway_commands.py", "test_gateway_runs.py"}),
+    *(f"{_SERVER}/test_{one}.py" for one in _OF_PROCESSES),
 )  # fmt: skip
 """Folders and modules; of the end-to-end tests those of the gateway's commands are measured."""
 CLOSING = re.compile(r"\d+ (passed|failed|error|errors|skipped)\b.* in [\d.]+s")
