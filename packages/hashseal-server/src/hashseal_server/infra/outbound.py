@@ -16,7 +16,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from ipaddress import ip_address
 from itertools import zip_longest
 from pathlib import Path
@@ -365,10 +365,15 @@ def _reason(error: Exception) -> tuple[str, str]:
     return "unreachable", "cannot be reached"
 
 
+@cache
+def _system_trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
 def _trust(roots: Path | None) -> ssl.SSLContext:
     """Verify certificates and host names against the system's roots, or against these alone."""
     if roots is None:
-        return ssl.create_default_context()
+        return _system_trust()
     try:
         return ssl.create_default_context(cafile=roots)
     except OSError as error:

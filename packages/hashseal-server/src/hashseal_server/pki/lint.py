@@ -6,6 +6,8 @@ numbers, syntax of organizationIdentifier and validity.
 
 from __future__ import annotations
 
+import functools
+
 from cryptography import x509
 from pkilint import etsi, loader, pkix, validation
 from pkilint.etsi import etsi_constants
@@ -40,23 +42,8 @@ class PkixLinter:
             LintFailed: with the codes of the findings.
         """
         require_conformity(der, role, issuer, self._raw_policy)
-        if role in _ETSI:
-            decoding = etsi.create_decoding_validators(_ETSI[role])
-            checks = etsi.create_validators(_ETSI[role])
-        else:
-            decoding = certificate.create_decoding_validators(
-                name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
-            )
-            checks = [
-                certificate.create_issuer_validator_container([]),
-                certificate.create_validity_validator_container(),
-                certificate.create_subject_validator_container([]),
-                certificate.create_extensions_validator_container([]),
-                certificate.create_spki_validator_container([]),
-            ]
-        container = certificate.create_pkix_certificate_validator_container(decoding, checks)
         document = loader.load_certificate(der, "certificate")
-        self._refuse(container.validate(document.root))
+        self._refuse(_certificate_checks(_ETSI.get(role)).validate(document.root))
 
     def crl(self, der: bytes) -> None:
         """Lint one CRL.
@@ -64,15 +51,7 @@ class PkixLinter:
         Raises:
             LintFailed: with the codes of the findings.
         """
-        container = crl.create_pkix_crl_validator_container(
-            _decoders(),
-            [
-                crl.create_issuer_validator_container([]),
-                crl.create_validity_validator_container([]),
-                crl.create_extensions_validator_container([]),
-            ],
-        )
-        self._refuse(container.validate(loader.load_crl(der, "crl").root))
+        self._refuse(_crl_checks().validate(loader.load_crl(der, "crl").root))
 
     def ocsp_response(self, der: bytes) -> None:
         """Lint one OCSP response.
@@ -80,10 +59,7 @@ class PkixLinter:
         Raises:
             LintFailed: with the codes of the findings.
         """
-        container = ocsp.create_pkix_ocsp_response_validator_container(
-            [ocsp.create_response_decoder(), *_decoders()], []
-        )
-        self._refuse(container.validate(loader.load_ocsp_response(der, "response").root))
+        self._refuse(_ocsp_checks().validate(loader.load_ocsp_response(der, "response").root))
 
     def _refuse(self, results: list[validation.ValidationResult]) -> None:
         worst = validation.ValidationFindingSeverity.WARNING
@@ -95,6 +71,50 @@ class PkixLinter:
         }
         if refused := sorted(codes - self._tolerated):
             raise LintFailed("the linter found " + ", ".join(refused))
+
+
+# Checks are made once: they keep nothing of what they have looked at, and those of ETSI's profiles
+# read the list of public domain suffixes several times.
+
+
+@functools.cache
+def _certificate_checks(
+    profile: etsi_constants.CertificateType | None,
+) -> validation.ValidatorContainer:
+    if profile is not None:
+        decoding = etsi.create_decoding_validators(profile)
+        checks = etsi.create_validators(profile)
+    else:
+        decoding = certificate.create_decoding_validators(
+            name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
+        )
+        checks = [
+            certificate.create_issuer_validator_container([]),
+            certificate.create_validity_validator_container(),
+            certificate.create_subject_validator_container([]),
+            certificate.create_extensions_validator_container([]),
+            certificate.create_spki_validator_container([]),
+        ]
+    return certificate.create_pkix_certificate_validator_container(decoding, checks)
+
+
+@functools.cache
+def _crl_checks() -> validation.ValidatorContainer:
+    return crl.create_pkix_crl_validator_container(
+        _decoders(),
+        [
+            crl.create_issuer_validator_container([]),
+            crl.create_validity_validator_container([]),
+            crl.create_extensions_validator_container([]),
+        ],
+    )
+
+
+@functools.cache
+def _ocsp_checks() -> validation.ValidatorContainer:
+    return ocsp.create_pkix_ocsp_response_validator_container(
+        [ocsp.create_response_decoder(), *_decoders()], []
+    )
 
 
 def _decoders() -> list[validation.Validator]:
