@@ -33,6 +33,7 @@ async def view(http: Any, token: str, own: tenants.Objects) -> dict[str, tuple[i
     return found
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_foreign_and_absent_ids_look_the_same_everywhere(service) -> None:
     async def scenario(api) -> None:
         token_a, own = await tenants.one_of_everything(api, "Organisation A", 7)

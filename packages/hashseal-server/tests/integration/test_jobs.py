@@ -102,6 +102,7 @@ def test_what_a_killed_worker_left_is_resumed_by_another(workers: Crew) -> None:
     assert traces(workers, "march")[tick] == pieces
 
 
+@pytest.mark.parametrize("workers", ["postgresql"], indirect=True)  # as over several machines
 def test_a_worker_that_was_stopped_does_not_go_on_with_what_was_taken_over(workers: Crew) -> None:
     work = {"march": ("*/10 * * * * *", 6)}
     for name in ("one", "two"):
@@ -116,6 +117,7 @@ def test_a_worker_that_was_stopped_does_not_go_on_with_what_was_taken_over(worke
     assert [worker for piece, worker in before if piece > 2].count(name) == 0
 
 
+@pytest.mark.parametrize("workers", ["postgresql"], indirect=True)  # as over several machines
 def test_a_job_that_an_old_version_does_not_know_is_done_when_it_has_gone(workers: Crew) -> None:
     old = {"known": (EACH_SECOND, 1)}
     workers.start("old", old)
