@@ -48,6 +48,7 @@ class Host:
     drift: float = 0.0
     frozen_at: float | None = None
     daemon: bool = True
+    silence: float = 0.1
     copies: MemoryCopies = field(default_factory=MemoryCopies)
 
 
@@ -122,6 +123,9 @@ class Process:
         """What an NTP daemon that does its work says."""
         if not self.host.daemon:
             return Evidence(problem="no daemon")
+        if self.world.choose.random() < self.host.silence:
+            self.world.seen["silent"] += 1
+            return Evidence(problem="no server answers", silent=True)
         wall = self.readings().wall / 1e6
         return Evidence(abs(wall - self.world.now) / 1000 + 0.01)
 
@@ -215,6 +219,7 @@ def disturb(world: World) -> None:
             host.drift, host.wrong, host.frozen_at = 0.0, choose.uniform(-20, 20), None
         case 8:
             host.daemon = not host.daemon
+            host.silence = choose.choice((0.0, 0.1, 0.9))
         case 9:
             failing = world.leases.failing
             world.leases.failing = None if failing else StorageUnavailable("away")
@@ -274,7 +279,8 @@ async def recovers(world: World) -> None:
     """When everything is well again, each process issues tokens by itself."""
     world.leases.failing, world.database_wrong = None, 0.0
     for host in world.hosts:
-        host.wrong, host.drift, host.frozen_at, host.daemon = 0.0, 0.0, None, True
+        host.wrong, host.drift, host.frozen_at = 0.0, 0.0, None
+        host.daemon, host.silence = True, 0.0
     for process in PROCESSES:
         process.asleep = 0.0
     if not world.evidence:
@@ -312,6 +318,7 @@ def test_times_never_go_back(evidence: bool) -> None:
         return
     for what in ("forward", "back", "frozen", "drift", "restarted", "restored", "left"):
         assert seen[what] > SEEDS / 10, seen
+    assert not evidence or seen["silent"] > SEEDS, seen
     assert seen["issued"] > 20 * SEEDS, seen
     assert seen["refused"] > SEEDS, seen
     assert seen["woken"] > SEEDS / 4, seen

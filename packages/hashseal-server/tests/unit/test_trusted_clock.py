@@ -27,6 +27,7 @@ from hashseal_server.tsa.clock import (
 START = datetime(2026, 6, 1, tzinfo=UTC)
 GOOD = Evidence(0.01)
 BAD = Evidence(problem="no daemon")
+SILENT = Evidence(problem="no answer", silent=True)
 
 
 @dataclass
@@ -70,27 +71,26 @@ def test_every_state_knows_every_event_that_can_come() -> None:
 
 def test_silence_speaks_for_nobody() -> None:
     """A trusted clock lives on its last good evidence, until that is old; another gains nothing."""
-    silent = Evidence(problem="no answer", silent=True)
     machine, clock = trusted()
     for _ in range(9):
         machine.go(1)
-        assert clock.observe(silent) is State.TRUSTED
+        assert clock.observe(SILENT) is State.TRUSTED
         assert clock.read() == machine.wall
     machine.go(2)
-    assert clock.observe(silent) is State.UNKNOWN
-    assert clock.observe(silent) is State.SUSPECT
+    assert clock.observe(SILENT) is State.UNKNOWN
+    assert clock.observe(SILENT) is State.SUSPECT
     machine.go(1)
     assert clock.observe(GOOD) is State.SETTLING
-    assert clock.observe(silent) is State.SUSPECT
+    assert clock.observe(SILENT) is State.SUSPECT
     machine, clock = trusted()
     machine.go(1, step=0.3)
-    assert clock.observe(silent) is State.SUSPECT  # the clocks have gone apart
+    assert clock.observe(SILENT) is State.SUSPECT  # the clocks have gone apart
 
 
 def test_silence_forgets_no_leap_second() -> None:
     _, clock = trusted()
     clock.observe(Evidence(0.01, leap=Leap.NOW))
-    clock.observe(Evidence(problem="no answer", silent=True))
+    clock.observe(SILENT)
     with pytest.raises(TimestampUnavailable):
         clock.read()
 
@@ -249,6 +249,7 @@ MOVES = st.one_of(
     st.tuples(st.just("small"), st.floats(-0.4, 0.4)),
     st.tuples(st.just("observe"), st.sampled_from([0.0, 0.3, 0.49, 0.6, 9.0])),
     st.tuples(st.just("problem"), st.just(0.0)),
+    st.tuples(st.just("silent"), st.just(0.0)),
     st.tuples(st.just("read"), st.just(0.0)),
 )
 
@@ -273,6 +274,8 @@ def test_no_sequence_of_readings_makes_it_go_back(
                 clock.observe(Evidence(max(size, abs(wrong))))
             case "problem":
                 clock.observe(BAD)
+            case "silent":
+                clock.observe(SILENT)
             case "read":
                 try:
                     stated.append(clock.read())
