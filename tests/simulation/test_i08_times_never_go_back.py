@@ -288,6 +288,7 @@ async def recovers(world: World) -> None:
         latest = max(
             *world.stated.values(),
             *(row.mark for row in world.leases.rows.values()),
+            *(mark for host in world.hosts for mark in host.copies.marks.values()),
             *(process.clock.last for process in PROCESSES),
         )
         world.pass_time(max(0.0, latest - world.now))
