@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 from premises import Premises
+from sqlalchemy import text
 
 from hashseal.sandbox import _Bridge
 from hashseal_gateway.users import totp
@@ -82,3 +83,18 @@ def user(house: Premises, name: str, role: Role = Role.ADMINISTRATOR) -> str:
 def code_of(secret: str, at: datetime) -> str:
     """The authenticator's code at a moment."""
     return totp.code_at(secret, int(at.timestamp()) // 30)
+
+
+def proposed(person: Person) -> tuple[str, str]:
+    """The secret that the page shows, and what the form sends back."""
+    shown = person.get("/profile/totp")
+    assert shown.text.count("<svg") == 1
+    assert "style=" not in shown.text
+    secret = re.search(r"<code>([A-Z2-7 ]+)</code>", shown.text)[1].replace(" ", "")
+    return secret, re.search(r'name="sealed" value="([0-9a-f]+)"', shown.text)[1]
+
+
+async def forget_tries(home: Premises) -> None:
+    """Nobody has tried to log in."""
+    async with home.gateway.office.database.write() as connection:
+        await connection.execute(text("DELETE FROM login_try"))

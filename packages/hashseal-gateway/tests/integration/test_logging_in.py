@@ -12,7 +12,7 @@ import pytest
 from cluster import OWNER, Cluster
 from premises import Premises, premises
 from sqlalchemy import text
-from visiting import Clock, Person, code_of, user
+from visiting import Clock, Person, code_of, forget_tries, proposed, user
 
 from hashseal_core.errors import InvalidValue, RateLimited, TokenInvalid
 from hashseal_gateway.infra.db import Database
@@ -50,11 +50,6 @@ def clock(home: Premises) -> Iterator[Clock]:
     yield made
     made.stop()
     home.do(forget_tries(home))
-
-
-async def forget_tries(home: Premises) -> None:
-    async with home.gateway.office.database.write() as connection:
-        await connection.execute(text("DELETE FROM login_try"))
 
 
 @pytest.fixture
@@ -223,15 +218,6 @@ def test_password_role_and_disabling_reach_every_session(
     home.do(users.enable(name))
     assert not two[0].is_in
     assert two[1].log_in(name, "a long new password").status_code == 303
-
-
-def proposed(person: Person) -> tuple[str, str]:
-    """The secret that the page shows, and what the form sends back."""
-    shown = person.get("/profile/totp")
-    assert shown.text.count("<svg") == 1
-    assert "style=" not in shown.text
-    secret = re.search(r"<code>([A-Z2-7 ]+)</code>", shown.text)[1].replace(" ", "")
-    return secret, re.search(r'name="sealed" value="([0-9a-f]+)"', shown.text)[1]
 
 
 def test_an_authenticator(home: Premises, person: Person, clock: Clock, name: str) -> None:
