@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,7 +33,7 @@ from hashseal_core.cms.attributes import (
     signed_attributes,
 )
 from hashseal_core.der import encode
-from hashseal_core.errors import CmsInvalid
+from hashseal_core.errors import CmsInvalid, UnsupportedAlgorithm, WeakAlgorithm
 
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
 _SIGNED_DATA_OID = der.oid(_SIGNED_DATA)
@@ -198,7 +199,7 @@ def parse(signed_data_der: bytes) -> SignedData:
     wrapped.end()
     if body.integer() not in {1, 3}:
         raise CmsInvalid("unknown SignedData version")
-    body.take(der.SET)
+    declared = body.take(der.SET)
     encapsulated = body.sequence()
     content_type = encapsulated.oid()
     content = None
@@ -213,7 +214,19 @@ def parse(signed_data_der: bytes) -> SignedData:
     signer = signers.sequence()
     if not signers.at_end:
         raise CmsInvalid("more than one signer")
-    return _signer(signer, content_type, content, certificates)
+    made = _signer(signer, content_type, content, certificates)
+    if made.digest_algorithm not in _declared(declared):
+        raise CmsInvalid("the digest algorithm is not declared")
+    return made
+
+
+def _declared(digest_algorithms: der.Element) -> list[DigestAlgorithm]:
+    """Those of them that are allowed; the signer's own stands there too (RFC 5652, 5.1)."""
+    found = []
+    for element in der.elements(digest_algorithms.content):
+        with suppress(UnsupportedAlgorithm, WeakAlgorithm):
+            found.append(read_digest(der.Reader(element.raw)))
+    return found
 
 
 def _signer(

@@ -65,6 +65,8 @@ from hashseal_server.signing.model import (
 from hashseal_server.tsa.token import MadeToken
 
 _KEPT = 10_000
+_FOLLOWED = 4
+"""How often a call begins anew because its seal got another certificate."""
 
 
 class SigningRecords(Protocol):
@@ -168,15 +170,17 @@ class SigningService:
     async def _sign(self, asked: _Asked, found: Found) -> Delivery:
         account_id, seal_id = asked.caller.account_id, asked.wanted.seal_id
         seal = await self._usable(account_id, found, asked.wanted)
-        try:
-            return await self._deliver(asked, seal)
-        except (SealRevoked, KeystoreRefused, KeystoreUnavailable):
-            # It may have got another certificate, and lost the one before, while we were signing.
-            fresh = await self._seals.find(account_id, seal_id)
-            if fresh.revoked or fresh.serial == seal.serial:
-                raise
-            fresh.require_usable(asked.wanted.level, self._now(), proven=_proven(asked.wanted))
-            return await self._deliver(asked, self._keep(fresh))
+        for _ in range(_FOLLOWED):
+            try:
+                return await self._deliver(asked, seal)
+            except (SealRevoked, KeystoreRefused, KeystoreUnavailable):
+                # It may have got another certificate, and lost the one before, meanwhile.
+                fresh = await self._seals.find(account_id, seal_id)
+                if fresh.revoked or fresh.serial == seal.serial:
+                    raise
+                fresh.require_usable(asked.wanted.level, self._now(), proven=_proven(asked.wanted))
+                seal = self._keep(fresh)
+        return await self._deliver(asked, seal)
 
     async def _deliver(self, asked: _Asked, seal: Seal) -> Delivery:
         """Sign with the seal's certificate, commit, answer."""

@@ -2,7 +2,9 @@
 
 Held here (I17): the signature is over the digest that was sent, by the certificate of the seal that
 was asked for; the timestamp is over this very signature value; the validation material is complete
-for signer and timestamping unit, judged at the timestamp's time and not by a local clock.
+for signer and timestamping unit, judged at the timestamp's time and not by a local clock. Nothing
+is left over: the CMS is of our profile to the last octet, and each certificate, OCSP response and
+list is what its maker signed, whether it is needed or not.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from hashseal_core import cms, protocol, tsp
 from hashseal_core.algorithms import Digest, Level
 from hashseal_core.errors import AnswerMismatch, HashsealError
 from hashseal_core.evidence import ValidationMaterial, require_complete
+from hashseal_core.genuine import require_genuine, require_genuine_bag
 
 PRODUCED_WITHIN = timedelta(minutes=1)
 """Status data may be made a little after the timestamp of the same call."""
@@ -70,19 +73,43 @@ def _check(
     cms.check(signed_data, digest)
     if not seal.certificates or signed_data.signing_certificate != seal.certificates[0]:
         raise AnswerMismatch("another certificate signed than the seal's")
+    if not set(signed_data.certificates) <= set(seal.certificates):
+        raise AnswerMismatch("there are other certificates in it than the seal's")
     token = signed_data.timestamp_token
     described = made.timestamp.token if made.timestamp else None
     if (token is not None) != level.has_timestamp or described != token:
         raise AnswerMismatch(f"the signature's timestamp is not as level {level} has it")
     if (validation is not None) != level.has_validation:
         raise AnswerMismatch(f"the validation material is not as level {level} has it")
+    if made.signature != _encoded(signed_data):
+        raise AnswerMismatch("the signature is not encoded as the profile has it")
     if token is None:
         return
     stamp = tsp.check_token(token, tsp.imprint_of(signed_data.signature_value))
+    material = ValidationMaterial() if validation is None else material_of(validation)
+    _require_genuine_token(stamp, (*seal.certificates, *material.certificates))
     if validation is not None:
+        require_genuine(material)
         leaves = (signed_data.signing_certificate, stamp.signing_certificate)
         at = stamp.content.generated_at + PRODUCED_WITHIN
-        require_complete(leaves, material_of(validation), at=at)
+        require_complete(leaves, material, at=at)
+
+
+def _encoded(signed_data: cms.SignedData) -> bytes:
+    """The only encoding of these parts in our profile."""
+    first = signed_data.signing_certificate
+    return cms.assemble(
+        signature_algorithm=signed_data.signature_algorithm,
+        signed_attributes_der=signed_data.signed_attributes_der,
+        signature_value=signed_data.signature_value,
+        certificates=(first, *(one for one in signed_data.certificates if one != first)),
+        timestamp_token=signed_data.timestamp_token,
+    )
+
+
+def _require_genuine_token(stamp: tsp.TimestampToken, known: tuple[bytes, ...]) -> None:
+    data = stamp.signed_data
+    require_genuine_bag(data.certificates, data.signing_certificate, known)
 
 
 def check_timestamp(
@@ -100,6 +127,8 @@ def check_timestamp(
     try:
         stamp = tsp.check_token(token_der, digest, nonce=nonce)
         material, at = material_of(validation), stamp.content.generated_at
+        _require_genuine_token(stamp, material.certificates)
+        require_genuine(material)
         require_complete((stamp.signing_certificate,), material, at=at + PRODUCED_WITHIN)
     except HashsealError as error:
         raise AnswerMismatch(f"the document timestamp does not hold: {error.detail}") from error
