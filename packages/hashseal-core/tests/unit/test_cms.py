@@ -239,6 +239,15 @@ def test_weak_and_unknown_algorithms_are_refused(chain) -> None:
     )
 
 
+@pytest.mark.parametrize("last", [2, 0x63])  # SHA-384; nobody's
+def test_the_digest_algorithm_is_declared(chain, last: int) -> None:
+    made = build(chain.leaf, SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256))
+    named = der.oid("2.16.840.1.101.3.4.2.1")
+    end = made.index(named) + len(named)  # the first stands in digestAlgorithms
+    with pytest.raises(CmsInvalid, match="not declared"):
+        cms.parse(made[: end - 1] + bytes([last]) + made[end:])
+
+
 def test_an_ess_certificate_id_may_name_its_algorithm(chain) -> None:
     value = der.sequence(
         der.sequence(

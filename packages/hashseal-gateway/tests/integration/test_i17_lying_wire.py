@@ -138,7 +138,7 @@ def test_any_octet_changed_at_random_gives_no_wrong_file(house, caller) -> None:
         if answer.status_code == 200:
             delivered.append(answer.content)
     house.wire.change = None
-    for content in delivered[:3]:
+    for content in delivered:
         report = caller.http.post(
             "/v1/verify", content=content, headers={"Content-Type": "application/pdf"}
         )

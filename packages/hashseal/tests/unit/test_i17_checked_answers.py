@@ -6,19 +6,24 @@ A transport in between tampers with the answers; the finished file is read again
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from hashseal import pdf, sandbox
+from hashseal.client import wire
+from hashseal.client.checking import check_signature, check_timestamp
 from hashseal.client.extending import extend
 from hashseal.client.http import Client
 from hashseal.client.signing import sign
-from hashseal_core.algorithms import Level
+from hashseal_core import protocol
+from hashseal_core.algorithms import Digest, DigestAlgorithm, Level
 from hashseal_core.errors import AnswerMismatch
 
 
@@ -211,3 +216,80 @@ def test_a_file_that_was_damaged_while_it_was_written_is_not_delivered(
     with pytest.raises(AnswerMismatch):
         opened.client.run(sign(source, source.with_name("out.pdf")))
     assert [path.name for path in source.parent.iterdir()] == ["plain.pdf"]
+
+
+ODD_NUMBERS = pytest.mark.filterwarnings(
+    "ignore::cryptography.utils.CryptographyDeprecationWarning"
+)
+"""Some changed octets make a serial number that the library only warns of."""
+WORDS = Digest(DigestAlgorithm.SHA256, hashlib.sha256(b"words").digest())
+
+
+def flips(octets: bytes, step: int = 1) -> Iterator[bytes]:
+    """The same with one bit changed in each octet, or in each that many."""
+    for at in range(0, len(octets), step):
+        changed = bytearray(octets)
+        changed[at] ^= 1 << at % 8
+        yield bytes(changed)
+
+
+def asked(opened, level: Level) -> tuple[protocol.SignedDocuments, protocol.Seal]:
+    seal_id = opened.seal_ids["P-256"]
+    asked = protocol.SignDocuments(seal_id=seal_id, level=level.value, hashes=[WORDS.value])
+    request = wire.sign_documents(asked, wire.new_idempotency_key())
+    answer = wire.read(opened.client.send(request), protocol.SignedDocuments)
+    return answer, wire.read(opened.client.send(wire.show_seal(seal_id)), protocol.Seal)
+
+
+@ODD_NUMBERS
+@pytest.mark.parametrize("level", [Level.B_B, Level.B_T, Level.B_LT])
+def test_no_octet_of_a_signature_can_be_another(opened, level: Level) -> None:
+    answer, seal = asked(opened, level)
+    check_signature(answer, WORDS, seal, level)
+    (made,) = answer.signatures
+
+    def refused(**changes: Any) -> None:
+        one = msgspec.structs.replace(answer, signatures=[msgspec.structs.replace(made, **changes)])
+        with pytest.raises(AnswerMismatch):
+            check_signature(one, WORDS, seal, level)
+
+    for other in flips(made.signature):
+        refused(signature=other)
+    if made.timestamp is None:
+        return
+    for other in flips(made.timestamp.token):  # in both places
+        signature = made.signature.replace(made.timestamp.token, other)
+        refused(signature=signature, timestamp=msgspec.structs.replace(made.timestamp, token=other))
+
+
+@ODD_NUMBERS
+def test_nothing_is_taken_that_its_maker_did_not_sign(opened) -> None:
+    """Not even a piece of the validation material that nobody needs."""
+    answer, seal = asked(opened, Level.B_LT)
+    validation = answer.validation
+    assert validation is not None
+    tried = 0
+    for kind in ("certificates", "ocsp_responses", "crls"):
+        pieces = getattr(validation, kind)
+        for at, piece in enumerate(pieces):
+            for other in flips(piece, step=5):
+                changed = {kind: [*pieces[:at], other, *pieces[at + 1 :]]}
+                one = msgspec.structs.replace(
+                    answer, validation=msgspec.structs.replace(validation, **changed)
+                )
+                with pytest.raises(AnswerMismatch):
+                    check_signature(one, WORDS, seal, Level.B_LT)
+                tried += 1
+    assert tried > 1000
+
+
+@ODD_NUMBERS
+def test_no_octet_of_a_document_timestamp_can_be_another(opened) -> None:
+    answer, _ = asked(opened, Level.B_LT)
+    request = wire.timestamp_document(WORDS, answer.signatures[0].id, wire.new_idempotency_key())
+    stamped = wire.read(opened.client.send(request), protocol.TimestampedDocument)
+    token, validation = stamped.timestamp.token, stamped.validation
+    check_timestamp(token, WORDS, validation)
+    for other in flips(token):
+        with pytest.raises(AnswerMismatch):
+            check_timestamp(other, WORDS, validation)

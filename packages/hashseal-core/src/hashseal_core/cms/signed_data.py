@@ -197,11 +197,12 @@ def parse(signed_data_der: bytes) -> SignedData:
     info.end()
     body = wrapped.sequence()
     wrapped.end()
-    if body.integer() not in {1, 3}:
-        raise CmsInvalid("unknown SignedData version")
+    version = body.integer()
     declared = body.take(der.SET)
     encapsulated = body.sequence()
     content_type = encapsulated.oid()
+    if version not in ({1, 3} if content_type == CONTENT_DATA else {3}):
+        raise CmsInvalid("the SignedData has another version than its content asks for")
     content = None
     if (explicit := encapsulated.optional(0xA0)) is not None:
         content = der.only(explicit.content, der.OCTET_STRING).content

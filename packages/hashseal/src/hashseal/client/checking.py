@@ -38,6 +38,20 @@ def material_of(validation: protocol.Validation) -> ValidationMaterial:
     )
 
 
+def check_material(validation: protocol.Validation) -> ValidationMaterial:
+    """Validation material of which each piece is what its maker signed.
+
+    Raises:
+        AnswerMismatch: one is not.
+    """
+    material = material_of(validation)
+    try:
+        require_genuine(material)
+    except HashsealError as error:
+        raise AnswerMismatch(f"the validation material does not hold: {error.detail}") from error
+    return material
+
+
 def check_signature(
     answer: protocol.SignedDocuments, digest: Digest, seal: protocol.Seal, level: Level
 ) -> protocol.FileSignature:
@@ -86,10 +100,9 @@ def _check(
     if token is None:
         return
     stamp = tsp.check_token(token, tsp.imprint_of(signed_data.signature_value))
-    material = ValidationMaterial() if validation is None else material_of(validation)
+    material = ValidationMaterial() if validation is None else check_material(validation)
     _require_genuine_token(stamp, (*seal.certificates, *material.certificates))
     if validation is not None:
-        require_genuine(material)
         leaves = (signed_data.signing_certificate, stamp.signing_certificate)
         at = stamp.content.generated_at + PRODUCED_WITHIN
         require_complete(leaves, material, at=at)
@@ -126,10 +139,11 @@ def check_timestamp(
     """
     try:
         stamp = tsp.check_token(token_der, digest, nonce=nonce)
-        material, at = material_of(validation), stamp.content.generated_at
+        material, at = check_material(validation), stamp.content.generated_at
         _require_genuine_token(stamp, material.certificates)
-        require_genuine(material)
         require_complete((stamp.signing_certificate,), material, at=at + PRODUCED_WITHIN)
+    except AnswerMismatch:
+        raise
     except HashsealError as error:
         raise AnswerMismatch(f"the document timestamp does not hold: {error.detail}") from error
     return CheckedTimestamp(token_der, at, material)

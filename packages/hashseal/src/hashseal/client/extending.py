@@ -16,7 +16,7 @@ from cryptography import x509
 
 from hashseal import pdf
 from hashseal.client import wire
-from hashseal.client.checking import check_timestamp, material_of
+from hashseal.client.checking import check_material, check_timestamp
 from hashseal.client.signing import TIMESTAMP_SIZE
 from hashseal.client.wire import Workflow
 from hashseal.output import copy, unfinished
@@ -72,7 +72,7 @@ def extend(
         found = wire.read((yield request), protocol.CollectedValidation)
         if found.validation is None and not found.revoked:
             raise EvidenceUnavailable("the service knows none of the certificates in this file")
-        material = material_of(found.validation) if found.validation else ValidationMaterial()
+        material = check_material(found.validation) if found.validation else ValidationMaterial()
         for contents in leaves.contents:
             pdf.add_validation(draft, material, contents=contents, password=password)
         prepared = pdf.prepare_timestamp(
