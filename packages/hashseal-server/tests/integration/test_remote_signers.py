@@ -253,7 +253,7 @@ def test_a_slow_signer_is_given_up_in_time_and_its_late_answer_is_nobodys(fleet:
         caller = Caller(fleet, timeout=0.3)
         began = time.monotonic()
         await asyncio.gather(*(caller.sign() for _ in range(12)))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert set(caller.outcomes) <= {"signed", "keystore-unavailable"}
         assert caller.outcomes["keystore-unavailable"] >= 8
         await asyncio.sleep(4)
@@ -372,7 +372,7 @@ def test_without_a_signer_a_call_fails_soon(fleet: Fleet) -> None:
         began = time.monotonic()
         await caller.sign()
         assert caller.outcomes == {"signed": 1, "keystore-unavailable": 1}
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         nobody = RemoteSigners(fleet.folder / "nowhere", now=now, patience=0.1)
         with pytest.raises(KeystoreUnavailable, match="no signer"):
             await nobody.health(Purpose.CA)
