@@ -20,9 +20,10 @@ from hashseal_core.errors import EvidenceInvalid, HashsealError
 from hashseal_core.evidence import ValidationMaterial, der_of, signed_by
 
 _BIT_STRING, _ENUMERATED = 0x03, 0x0A
+_MOST = 64
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=8)
 def require_genuine(material: ValidationMaterial) -> None:
     """Each certificate, response and list is signed by one of the certificates of the material.
 
@@ -38,6 +39,8 @@ def require_genuine(material: ValidationMaterial) -> None:
 
 
 def _require_genuine(material: ValidationMaterial) -> None:
+    if len(material.certificates) > _MOST:
+        raise EvidenceInvalid("there are too many certificates")
     certificates = [_certificate(one) for one in material.certificates]
     for certificate in certificates:
         _require_issued(certificate, certificates)
@@ -47,7 +50,10 @@ def _require_genuine(material: ValidationMaterial) -> None:
         inside = response.certificates
         for certificate in inside:
             _require_whole_octets(der_of(certificate))
-            _require_issued(certificate, certificates)
+            if signed_by(response, certificate.public_key()):
+                _require_issued(certificate, certificates)
+            else:
+                _require_unchanged(certificate, certificates)
         if not any(signed_by(response, one.public_key()) for one in (*inside, *certificates)):
             raise EvidenceInvalid("an OCSP response is not what its responder signed")
     for encoded in material.crls:
@@ -57,13 +63,27 @@ def _require_genuine(material: ValidationMaterial) -> None:
             raise EvidenceInvalid("a revocation list is not what its issuer signed")
 
 
+def issued_here(candidates: Iterable[bytes], known: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Those of the certificates (DER) that one of `known` has issued.
+
+    Raises:
+        ValueError: one is no certificate.
+    """
+    issuers = [x509.load_der_x509_certificate(one) for one in known]
+    return tuple(
+        one
+        for one in candidates
+        if any(issued_by(x509.load_der_x509_certificate(one), issuer) for issuer in issuers)
+    )
+
+
 def require_genuine_bag(
     certificates: Sequence[bytes], signer: bytes, known: Iterable[bytes]
 ) -> None:
     """The certificates in a timestamp token are genuine, as far as can be told.
 
     `signer` is bound by the signature. Any other is one of `known`, or issued by one of them or of
-    these; or its issuer is not at hand, its key is no known one's, and it issued one of these.
+    these; or its issuer is not at hand, it issued one of these, and it is no known one changed.
 
     Raises:
         EvidenceInvalid: one is none of these.
@@ -75,12 +95,12 @@ def require_genuine_bag(
     try:
         bag = [_certificate(one) for one in certificates]
         read = [_certificate(one) for one in others]
-        issuers, keys = [*bag, *read], [one.public_key() for one in read]
+        issuers, known_values = [*bag, *read], {one.signature for one in read}
         for encoded in unknown:
             certificate = _certificate(encoded)
             if any(one.subject == certificate.issuer for one in issuers):
                 _require_issued(certificate, issuers)
-            elif certificate.public_key() in keys or not any(
+            elif certificate.signature in known_values or not any(
                 issued_by(one, certificate) for one in bag
             ):
                 raise EvidenceInvalid("a certificate has nothing to do with the signature")
@@ -115,6 +135,14 @@ def _require_whole_octets(signed: bytes) -> None:
 
 def _require_issued(certificate: x509.Certificate, issuers: Iterable[x509.Certificate]) -> None:
     if not any(issued_by(certificate, one) for one in issuers):
+        raise EvidenceInvalid("a certificate is not what its issuer signed")
+
+
+def _require_unchanged(certificate: x509.Certificate, known: Sequence[x509.Certificate]) -> None:
+    """What else travels in a response may be of an authority that is not at hand."""
+    if any(one.subject == certificate.issuer for one in known):
+        _require_issued(certificate, known)
+    elif any(one.signature == certificate.signature for one in known):
         raise EvidenceInvalid("a certificate is not what its issuer signed")
 
 

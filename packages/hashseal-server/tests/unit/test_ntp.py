@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 
 from hashseal_server.infra import ntp
 from hashseal_server.infra.ntp import Consensus, Sample, agree, place_of, read_answer, request
-from hashseal_server.infra.timekeeping import Leap
+from hashseal_server.infra.timekeeping import Leap, Reading
 from hashseal_server.tsa import timekeeper
+from hashseal_server.tsa.clock import Evidence, Rules, TrustedClock
+from hashseal_server.web.observing import logger
 
 ERA = 2_208_988_800
 COOKIE = 0x1234_5678_9ABC_DEF1
@@ -147,7 +150,7 @@ class Server(asyncio.DatagramProtocol):
         self.transport.sendto(packet(origin=cookie, arrived=at, left=at), addr)
 
 
-async def asked(wrongs: Sequence[float | None]) -> tuple[int, Consensus | None]:
+async def asked(wrongs: Sequence[float | None]) -> tuple[list[Sample], Consensus | None]:
     """What comes of asking servers of the test's own."""
     loop = asyncio.get_running_loop()
     places, transports = [], []
@@ -166,40 +169,68 @@ async def asked(wrongs: Sequence[float | None]) -> tuple[int, Consensus | None]:
 
 def test_real_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ntp, "_PATIENCE", 0.5)
-    answered, agreed = asyncio.run(asked([0.0, 0.0, 100.0]))
-    assert answered == 3
+    answers, agreed = asyncio.run(asked([0.0, 0.0, 100.0]))
+    assert len(answers) == 3
     assert agreed is not None
     assert agreed.servers == 2
     assert agreed.bound < 0.5
-    answered, ahead = asyncio.run(asked([7.0, 7.0, None]))
-    assert answered == 2
+    answers, ahead = asyncio.run(asked([7.0, 7.0, None]))
+    assert len(answers) == 2
     assert ahead is not None
     assert 6.5 < ahead.low <= ahead.high < 7.5
-    assert asyncio.run(asked([0.0, None, None])) == (1, None)
+    answers, nobody = asyncio.run(asked([0.0, None, None]))
+    assert (len(answers), nobody) == (1, None)
     # Nobody listens, and a name that does not exist.
-    assert asyncio.run(ntp.ask(["127.0.0.1:9", "no-such-host.invalid"])) == (0, None)
+    assert asyncio.run(ntp.ask(["127.0.0.1:9", "no-such-host.invalid"])) == ([], None)
 
 
 @pytest.mark.parametrize(
-    ("answered", "agreed", "silent"),
+    ("offsets", "agreed", "silent"),
     [
-        (3, (-0.1, 0.2), False),
-        (3, (0.6, 0.9), False),  # the clock is wrong
-        (3, (-0.2, 0.9), True),  # an answer that came late
-        (3, (-0.9, 0.3), True),
-        (3, None, False),  # they contradict each other
-        (1, None, True),
+        ([0, 0, 0], (-0.1, 0.2), False),
+        ([0.7, 0.7, 0.7], (0.6, 0.9), False),  # the clock is wrong
+        ([0, 0, 0], (-0.2, 0.9), True),  # an answer that came late
+        ([0, 0, 0], (-0.9, 0.3), True),
+        ([0, 9, -9], None, False),  # they contradict each other
+        ([0], None, True),
+        ([], None, True),
+        ([9], None, False),  # the only one that answers contradicts the clock
     ],
 )
 def test_what_their_answers_say(
-    monkeypatch: pytest.MonkeyPatch, answered: int, agreed: tuple[float, float] | None, silent: bool
+    monkeypatch: pytest.MonkeyPatch,
+    offsets: list[float],
+    agreed: tuple[float, float] | None,
+    silent: bool,
 ) -> None:
-    consensus = None if agreed is None else Consensus(*agreed, answered, Leap.NONE)
+    answers = [sample(one) for one in offsets]
+    consensus = None if agreed is None else Consensus(*agreed, len(answers), Leap.NONE)
 
-    async def ask(_: Sequence[str]) -> tuple[int, Consensus | None]:
-        return answered, consensus
+    async def ask(_: Sequence[str]) -> tuple[list[Sample], Consensus | None]:
+        return answers, consensus
 
     monkeypatch.setattr(timekeeper.ntp, "ask", ask)
     told = asyncio.run(timekeeper.Servers(["a", "b", "c"]).ask())
     assert told.silent is silent
     assert (told.problem is None) is (agreed is not None)
+
+
+def test_silent_servers_are_asked_in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every eight seconds, whether the clock is trusted still or not."""
+    seconds, asked = [0.0], []
+
+    class Silent(timekeeper.Servers):
+        async def ask(self) -> Evidence:
+            asked.append(seconds[0])
+            return Evidence(problem="no answer", silent=True)
+
+    async def scenario() -> None:
+        clock = TrustedClock(lambda: Reading(0, int(seconds[0] * 1e9)), Rules(age=300.0))
+        keeper = timekeeper.Timekeeper(clock, Silent(["a"]))
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: seconds[0])
+        for _ in range(64):
+            await keeper._round(logger("json", "error", io.StringIO()))
+            seconds[0] += 1.0
+
+    asyncio.run(scenario())
+    assert len(asked) == 8

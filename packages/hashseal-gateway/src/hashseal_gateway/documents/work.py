@@ -31,7 +31,7 @@ from hashseal_gateway.documents.attempts import (
     told,
     values_of,
 )
-from hashseal_gateway.documents.model import PENDING, Document, Event
+from hashseal_gateway.documents.model import PENDING, Document, Event, State
 from hashseal_gateway.documents.ports import Places, Policy, Seals, Signer, Store, Vault
 
 PASSING = (Unavailable, QuotaExhausted, AnswerMismatch, ConfigurationInvalid)
@@ -68,7 +68,8 @@ class Work:
         """
         document = await self._store.find(identity)
         if document.state not in PENDING:
-            self._leave_result(document)  # the process was killed between record and removal
+            if document.state in {State.SIGNED, State.DELIVERED}:
+                self._leave_result(document)  # killed between the record and the removal
             return None
         began = time.monotonic()
         try:

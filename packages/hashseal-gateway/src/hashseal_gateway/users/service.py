@@ -227,10 +227,11 @@ class Users:
         try:
             octets = bytes.fromhex(sealed)
             proposal = self._vault.opened(octets, f"totp proposed to {user.id}")
+            secret, _, made_at = proposal.partition(" ")
+            age = self._now().timestamp() - float(made_at)
         except (ValueError, ConfigurationInvalid) as error:
             raise InvalidValue("begin again: this code was not made for you") from error
-        secret, _, made_at = proposal.partition(" ")
-        if self._now().timestamp() - float(made_at) > _PROPOSED_SECONDS:
+        if age > _PROPOSED_SECONDS:
             raise InvalidValue("begin again: this code was made more than half an hour ago")
         return secret, totp.address(secret, user.name)
 

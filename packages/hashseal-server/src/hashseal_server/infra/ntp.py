@@ -101,11 +101,11 @@ def agree(samples: Sequence[Sample], asked: int) -> Consensus | None:
     return Consensus(low, high, best, said)
 
 
-async def ask(servers: Sequence[str]) -> tuple[int, Consensus | None]:
-    """Ask all servers at once, `host` or `host:port`: how many answered, and where most agree."""
+async def ask(servers: Sequence[str]) -> tuple[list[Sample], Consensus | None]:
+    """Ask all servers at once, `host` or `host:port`: what they answered, and where most agree."""
     answers = await asyncio.gather(*map(_ask_one, servers))
     samples = [one for one in answers if one is not None]
-    return len(samples), agree(samples, len(servers))
+    return samples, agree(samples, len(servers))
 
 
 async def _ask_one(server: str) -> Sample | None:

@@ -13,6 +13,7 @@ from cryptography import x509
 from hashseal_core import evidence, protocol
 from hashseal_core.errors import EvidenceInvalid, EvidenceUnavailable
 from hashseal_core.evidence import ValidationMaterial
+from hashseal_core.genuine import issued_here
 from hashseal_server.accounts.model import AccountId
 from hashseal_server.infra.bounded import Bounded
 from hashseal_server.signing.model import ValidationSet
@@ -97,7 +98,9 @@ class Evidence:
             valid_until = evidence.require_complete(leaves, material, at=self._now())
         except EvidenceInvalid as error:
             raise EvidenceUnavailable(error.detail) from error
-        responders = evidence.certificates_of(material.ocsp_responses)
+        # Responses may bring along certificates of authorities that are not at hand.
+        inside = evidence.certificates_of(material.ocsp_responses)
+        responders = issued_here(inside, material.certificates)
         certificates = dict.fromkeys((*material.certificates, *responders))
         content = msgspec.json.encode(
             protocol.Validation(

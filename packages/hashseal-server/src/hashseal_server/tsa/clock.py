@@ -169,6 +169,8 @@ class TrustedClock:
                 return self._state
             now = self._readings()
             if evidence.silent and self._state is State.TRUSTED:
+                if evidence.leap is not Leap.NONE:
+                    self._leap = evidence.leap
                 self._look(now, rules)
                 return self._state
             self._leap = evidence.leap

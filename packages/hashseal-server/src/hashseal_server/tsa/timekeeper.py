@@ -64,9 +64,10 @@ class Servers:
         well as a wrong one, say nothing.
         """
         asked, bound = len(self._servers), self.rules.bound
-        answered, agreed = await ntp.ask(self._servers)
-        if 2 * answered <= asked:
-            return Evidence(problem=f"most of {asked} NTP servers do not answer", silent=True)
+        answers, agreed = await ntp.ask(self._servers)
+        if 2 * len(answers) <= asked:
+            fit = all(abs(one.offset) - one.distance <= bound for one in answers)
+            return Evidence(problem=f"most of {asked} NTP servers do not answer", silent=fit)
         if agreed is None:
             return Evidence(problem=f"most of {asked} NTP servers do not agree")
         unclear = agreed.bound > bound and agreed.low <= bound and agreed.high >= -bound
@@ -80,7 +81,8 @@ class Timekeeper:
         self._clock = clock
         self._source = source
         self._told = State.UNKNOWN
-        self._next = -math.inf
+        self._asked = -math.inf
+        self._silent = False
         self._keeping: asyncio.Task[None] | None = None
 
     async def begin(self, log: FilteringBoundLogger) -> None:
@@ -104,15 +106,16 @@ class Timekeeper:
     async def _round(self, log: FilteringBoundLogger) -> None:
         """Look at the clocks; ask if it is time to."""
         now = asyncio.get_running_loop().time()
-        waited = self._source.rest - (self._next - now)
         trusted = self._clock.look() is State.TRUSTED
-        if now >= self._next or (not trusted and waited >= self._source.hurry):
+        source = self._source
+        pause = source.rest if trusted and not self._silent else source.hurry
+        if now - self._asked >= pause:
             try:
-                evidence = await self._source.ask()
+                evidence = await source.ask()
             except Exception as error:  # noqa: BLE001 - no evidence is evidence too
                 evidence = Evidence(problem=f"the source of time fails: {error!r}")
             self._clock.observe(evidence)
-            self._next = now + (self._source.hurry if evidence.silent else self._source.rest)
+            self._asked, self._silent = now, evidence.silent
         state = self._clock.state
         if state is self._told:
             return

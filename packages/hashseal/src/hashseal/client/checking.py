@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from hashseal_core import cms, protocol, tsp
 from hashseal_core.algorithms import Digest, Level
+from hashseal_core.certificates import UNREADABLE
 from hashseal_core.errors import AnswerMismatch, HashsealError
 from hashseal_core.evidence import ValidationMaterial, require_complete
 from hashseal_core.genuine import require_genuine, require_genuine_bag
@@ -73,6 +74,8 @@ def check_signature(
         raise
     except HashsealError as error:
         raise AnswerMismatch(f"the answer does not hold: {error.detail}") from error
+    except UNREADABLE as error:
+        raise AnswerMismatch("the answer holds a certificate that cannot be read") from error
     return made
 
 
@@ -146,4 +149,6 @@ def check_timestamp(
         raise
     except HashsealError as error:
         raise AnswerMismatch(f"the document timestamp does not hold: {error.detail}") from error
+    except UNREADABLE as error:
+        raise AnswerMismatch("the document timestamp holds what cannot be read") from error
     return CheckedTimestamp(token_der, at, material)

@@ -35,14 +35,15 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
         visitor = await visitor_of(parts, request)
         form = await form_of(parts, visitor)
         user = await parts.users.find(visitor.caller.name)
+        if user.has_totp:  # of whoever confirmed it, every other session has ended
+            return redirection("/profile")
         sealed = form.text("sealed")
         parts.users.proposed_totp(user, sealed)
         try:
-            if not user.has_totp:
-                await parts.sessions.prove(
-                    user.name, form.secret("password"), None, parts.front.address_of(request)
-                )
-                await parts.users.confirm_totp(user.name, sealed, code_of(form))
+            await parts.sessions.prove(
+                user.name, form.secret("password"), None, parts.front.address_of(request)
+            )
+            await parts.users.confirm_totp(user.name, sealed, code_of(form))
         except REFUSED as error:
             return _totp_page(parts, visitor, user, sealed, status=400, problem=error)
         answer = redirection("/profile?said=totp")
