@@ -191,12 +191,7 @@ class _Walk:
         certificate: x509.Certificate,
         issuer: x509.Certificate,
     ) -> str:
-        key = issuer.public_key()
-        if crl.issuer != issuer.subject or not isinstance(
-            key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-        ):
-            return "other"
-        if not crl.is_signature_valid(key):
+        if not list_signed_by(crl, issuer):
             return "other"
         if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
             return "revoked"
@@ -271,6 +266,16 @@ def is_about(
         single.issuer_key_hash == expected.issuer_key_hash
         and single.issuer_name_hash == expected.issuer_name_hash
     )
+
+
+def list_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """The list names this issuer and its signature verifies with the issuer's key."""
+    key = issuer.public_key()
+    if crl.issuer != issuer.subject or not isinstance(
+        key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+    ):
+        return False
+    return crl.is_signature_valid(key)
 
 
 def signed_by(response: ocsp.OCSPResponse, key: PublicKeyTypes) -> bool:

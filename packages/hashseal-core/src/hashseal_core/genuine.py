@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import ocsp
 
 from hashseal_core import der
 from hashseal_core.certificates import UNREADABLE, issued_by
 from hashseal_core.errors import EvidenceInvalid, HashsealError
-from hashseal_core.evidence import ValidationMaterial, der_of, signed_by
+from hashseal_core.evidence import ValidationMaterial, der_of, list_signed_by, signed_by
 
 _BIT_STRING, _ENUMERATED = 0x03, 0x0A
 _MOST = 64
@@ -59,7 +58,7 @@ def _require_genuine(material: ValidationMaterial) -> None:
     for encoded in material.crls:
         _require_whole_octets(encoded)
         crl = x509.load_der_x509_crl(encoded)
-        if not any(_signed_list(crl, one) for one in certificates):
+        if not any(list_signed_by(crl, one) for one in certificates):
             raise EvidenceInvalid("a revocation list is not what its issuer signed")
 
 
@@ -144,12 +143,3 @@ def _require_unchanged(certificate: x509.Certificate, known: Sequence[x509.Certi
         _require_issued(certificate, known)
     elif any(one.signature == certificate.signature for one in known):
         raise EvidenceInvalid("a certificate is not what its issuer signed")
-
-
-def _signed_list(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
-    if crl.issuer != issuer.subject or not isinstance(
-        key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-    ):
-        return False
-    return crl.is_signature_valid(key)

@@ -4,7 +4,8 @@ Held here (I17): the signature is over the digest that was sent, by the certific
 was asked for; the timestamp is over this very signature value; the validation material is complete
 for signer and timestamping unit, judged at the timestamp's time and not by a local clock. Nothing
 is left over: the CMS is of our profile to the last octet, and each certificate, OCSP response and
-list is what its maker signed, whether it is needed or not.
+list is what its maker signed, whether it is needed or not. A timestamp token may be another
+authority's: what is added to it outside of what its unit signed, other than certificates, stays.
 """
 
 from __future__ import annotations
