@@ -122,18 +122,25 @@ def test_a_job_that_an_old_version_does_not_know_is_done_when_it_has_gone(worker
     old = {"known": (EACH_SECOND, 1)}
     workers.start("old", old)
     workers.wait_for("SELECT 1 FROM trace", seconds=40)
-    workers.start("new", {**old, "added": (EACH_SECOND, 1)})
-    # The old one takes some of the new job's ticks and cannot do them.
+    new = {**old, "added": (EACH_SECOND, 1)}
+    workers.start("new", new)
+    assert workers.work(
+        "SELECT 1 FROM @workflow_schedules WHERE schedule_name = 'added'", seconds=60
+    ), workers.log("new")
+    workers.send("new", signal.SIGTERM)
+    assert workers.workers["new"].wait(30) == 0
+    # Alone, the old one takes the new job's ticks and cannot do them.
     statement = """
         SELECT workflow_uuid FROM @workflow_status
         WHERE name = 'hashseal.added' AND status = 'PENDING' AND executor_id LIKE 'old.%'
     """
     (stuck, *_) = workers.work(statement, seconds=60)
+    workers.start("newer", new)
     workers.send("old", signal.SIGTERM)
     assert workers.workers["old"].wait(30) == 0
     tick = stuck.workflow_uuid.removeprefix("sched-added-")
     assert finished(workers, "added", tick, seconds=60)
-    assert traces(workers, "added")[tick] == [(0, "new")]
+    assert traces(workers, "added")[tick] == [(0, "newer")]
 
 
 class Harmful:
