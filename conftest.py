@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("hashseal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hashseal")
 
 
 @pytest.hookimpl(tryfirst=True)

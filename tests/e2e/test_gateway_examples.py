@@ -22,8 +22,8 @@ import generated_pdfs
 import httpx2
 import pytest
 from asn1crypto import pem
-from cluster import free_port
 from gateway_command import Command, left, until_up
+from ports import free_port
 
 from hashseal import validation
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import generated_pdfs
 import httpx2
 import pytest
-from cluster import free_port
 from gateway_command import Command, left, until_up
+from ports import free_port
 
 PLAIN = generated_pdfs.with_table(generated_pdfs.one_page())
 DOCUMENTS, KILLS = 16, 3

@@ -18,9 +18,10 @@ import generated_pdfs
 import httpx2
 import leaking
 import pytest
-from cluster import OWNER, Cluster, free_port
+from cluster import OWNER, Cluster
 from gateway_command import PREFIX, Command, left, until_up
 from needles import everything
+from ports import free_port
 
 from hashseal import validation
 from hashseal_gateway.infra.db import Database

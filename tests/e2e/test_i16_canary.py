@@ -9,6 +9,7 @@ from pathlib import Path
 
 import generated_pdfs
 import httpx2
+import leaking
 import pytest
 
 TEXT, TITLE, NAME = "canarytextq7w3", "canarytitlek2m9", "canaryfilez5x1"
@@ -31,7 +32,7 @@ def leaks(content: bytes) -> list[bytes]:
 
 def stored(folder: Path) -> bytes:
     """Everything that the service keeps: database, write-ahead log, keys, logs."""
-    return b"\n".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return b"\n".join(content for _, content in leaking.contents(folder))
 
 
 def test_a_signed_document_leaves_nothing(

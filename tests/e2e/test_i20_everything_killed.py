@@ -30,9 +30,10 @@ import needles
 import pytest
 from books import check_audit, check_books
 from callers import reachable, set_up
-from cluster import OWNER, Cluster, free_port
+from cluster import OWNER, Cluster
 from fleet import Fleet
 from gateway_command import PREFIX, Command, until_up
+from ports import free_port
 
 from hashseal_gateway.infra.db import Database
 from hashseal_server.main import operator
@@ -77,6 +78,8 @@ class Stand:
     def kill(self, way: str) -> None:
         """SIGKILL; what is not a process of the gateway is started again."""
         everything = way == "everything"
+        if way == "database":
+            self.watching()
         if everything or way == "database":
             self.cluster.kill()
         if everything or "service" in way:
@@ -93,6 +96,14 @@ class Stand:
         for name, process in self.running.items():
             assert everything or name in way or process.poll() is None, f"{name} ended by itself"
         self.start()
+
+    def watching(self) -> None:
+        """Until `watch` has opened the database: it does not begin without, and ends."""
+        lock = self.command.data / ".watch"
+        deadline = time.monotonic() + 60
+        while not lock.exists() or f":{lock.stat().st_ino} " not in Path("/proc/locks").read_text():
+            assert time.monotonic() < deadline, "watch does not begin"
+            time.sleep(0.05)
 
     def stop(self) -> None:
         for process in self.running.values():

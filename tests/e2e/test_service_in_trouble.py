@@ -68,7 +68,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         token = service.run(accounts.create_token(account)).text
         with between(service.url, token) as wire:
             command = Command(folder, wire)
-            with command.serving(service_timeout="1") as running:
+            with command.serving(service_timeout="4") as running:
                 made = Scene(service, account, wire, running, "")
                 made.seal = made.new_seal()
                 yield made
@@ -85,13 +85,17 @@ def down(scene: Scene) -> Iterator[None]:
 def slow(scene: Scene) -> Iterator[None]:
     """Every answer comes after the gateway has given up."""
 
+    over = False
+
     async def hold(_request: Any, answer: Any) -> bytes:
-        await asyncio.sleep(2.5)
+        while not over:  # noqa: ASYNC110 - the block ends in another thread
+            await asyncio.sleep(0.1)
         return bytes(answer.octets)
 
     scene.wire.change = hold
     yield
     scene.wire.change = None
+    over = True
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from typing import Any
 
 import axe_playwright_python
 import uvicorn
-from cluster import free_port
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from ports import free_port
 from premises import Premises
 
 from hashseal_gateway.users import totp
@@ -34,7 +34,7 @@ expect.set_options(timeout=_PATIENCE)  # milliseconds; a busy machine takes seve
 
 @dataclass
 class Site:
-    """The gateway of some premises on a port of loopback; each answer waits `delay` seconds."""
+    """The gateway of some premises on a port of loopback; each answer waits `delay` seconds, one under way too."""
 
     url: str
     house: Premises
@@ -65,8 +65,10 @@ def site(house: Premises) -> Iterator[Site]:
     made = Site(f"http://127.0.0.1:{port}", house)
 
     async def delayed(scope: Any, receive: Any, send: Any) -> None:
-        if made.delay:
-            await asyncio.sleep(made.delay)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while loop.time() - began < made.delay:  # noqa: ASYNC110 - a test changes it elsewhere
+            await asyncio.sleep(0.05)
         await house.app(scope, receive, send)
 
     config = uvicorn.Config(

@@ -23,6 +23,7 @@ from hashseal_server.settings import Settings
 CLIENTS, ACCOUNTS = 24, 3
 SUBJECT = LegalPerson("Test Seal", "Test Organisation", "NTRCH-1", "CH")
 PATIENCE = 6.0
+"""Seconds that a client waits where replicas are stopped in the middle of a call."""
 LEVELS = ("B-B", "B-T", "B-LT")
 SIZES = (1, 1, 1, 2, 5)
 
@@ -84,12 +85,13 @@ async def client(
     over: asyncio.Event,
     *,
     sizes: tuple[int, ...] = SIZES,
+    patience: float = PATIENCE,
 ) -> None:
     """Sign one call after the other until the end; some are given up after their first failure."""
     choose = random.Random(f"client {number}")
     turn = 0
     limits = httpx2.Limits(max_keepalive_connections=0)
-    async with httpx2.AsyncClient(timeout=PATIENCE, limits=limits) as http:
+    async with httpx2.AsyncClient(timeout=patience, limits=limits) as http:
         while not over.is_set():
             turn += 1
             key = f"{journal.name}{number}-{turn}"

@@ -18,7 +18,7 @@ from typing import Any
 
 import leaking
 import uvicorn
-from cluster import free_port
+from ports import free_port
 from spans import Remembered
 
 from hashseal_core.algorithms import KeyAlgorithm

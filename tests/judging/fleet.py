@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
-from cluster import free_port
+from ports import free_port
 
 from hashseal_server.settings import Settings
 

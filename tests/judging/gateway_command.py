@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx2
 import leaking
-from cluster import free_port
+from ports import free_port
 
 PREFIX = "HASHSEAL_GATEWAY_"
 SHOWN = ("key", "password", "secret")

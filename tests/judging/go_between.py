@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ports import free_port
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -56,7 +58,7 @@ class GoBetween:
         self._thread.start()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self.port = 0
+        self.port = free_port()
         self.up()
 
     @property
@@ -68,7 +70,6 @@ class GoBetween:
 
         async def listen() -> None:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
 
         asyncio.run_coroutine_threadsafe(listen(), self._loop).result(20)
 

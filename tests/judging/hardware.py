@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from cluster import free_port
+from ports import free_port
 from tokens import Tokens, end
 
 from hashseal_core.algorithms import KeyAlgorithm

@@ -8,8 +8,10 @@ file of the data folder and every refusal. A new kind of secret needs one row in
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,9 +147,22 @@ def _fields(body: bytes, media_type: str) -> Iterator[tuple[str, object]]:
 
 def files(folder: Path) -> bytes:
     """Every file below, but for those that are there to hold a secret."""
-    found = (one for one in sorted(folder.rglob("*")) if one.is_file())
-    read = (one for one in found if one.name not in OWN_FILES)
-    return b"\n".join(one.name.encode() + b"\n" + one.read_bytes() for one in read)
+    return b"\n".join(
+        one.name.encode() + b"\n" + content
+        for one, content in contents(folder)
+        if one.name not in OWN_FILES
+    )
+
+
+def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Each file below as it is now; one that goes meanwhile (a journal of SQLite) is left out."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    yield path, path.read_bytes()
 
 
 async def places(operator: Any, log: str, watch: Watch, **more: bytes) -> dict[str, bytes]:

@@ -35,6 +35,8 @@ from hashseal_server.main import operator
 from hashseal_server.settings import Settings
 
 REPLICAS, SIGNERS, CALLERS = 3, 3, 16
+WAITING = 60.0
+"""Seconds that a caller waits: a replica that is there answers, how loaded the machine may be."""
 TYPED = {
     *("keystore-unavailable", "faulty-signature", "timestamp-unavailable", "evidence-unavailable"),
 }
@@ -175,7 +177,9 @@ async def calling(
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:  # a client that was told something else ends the test
         for n in range(CALLERS):
-            one = client(n, fleet, access[n % ACCOUNTS], journal, over, sizes=sizes)
+            one = client(
+                n, fleet, access[n % ACCOUNTS], journal, over, sizes=sizes, patience=WAITING
+            )
             group.create_task(one)
         yield
         over.set()

@@ -125,6 +125,8 @@ def test_a_kill_between_the_steps(
 def test_a_file_that_still_grows_is_left_alone(house, folders: Folders, watch) -> None:
     path = folders.inbox / "slow.pdf"
     path.write_bytes(PLAIN[:100])
+    later = time.time() + 60  # however long the looks take
+    os.utime(path, (later, later))
     one = watch()
     assert one._look() == ([], True)
     assert one._look() == ([], True)  # changed less than a moment ago

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import generated_pdfs
+import leaking
 import needles
 import pytest
 
@@ -58,7 +59,7 @@ def send(caller, document: bytes, level: str = "B-LTA", **headers: str):
 
 def everything(house) -> dict[str, bytes]:
     """All that passed, and all that the service and the logs keep."""
-    kept = [one.read_bytes() for one in (house.folder / "service").rglob("*") if one.is_file()]
+    kept = [content for _, content in leaking.contents(house.folder / "service")]
     return {
         "traffic": b"\n".join(house.wire.traffic),
         "service": b"\n".join(kept),

@@ -326,7 +326,7 @@ def test_slow_answers(desk: Tab) -> None:
     page.clock.install()
     choose(page, document())
     shown(page, 1)
-    desk.site.delay = 2.0
+    desk.site.delay = 60.0
     sign = page.get_by_role("button", name="Sign")
     sign.click()
     status = page.locator('[data-waiting="status"]')

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from ports import free_port
 from sqlalchemy import create_engine, text
 
 from hashseal_core import tsp
@@ -29,12 +30,6 @@ from hashseal_server.main import operator
 from hashseal_server.settings import Settings
 
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
