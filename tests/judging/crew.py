@@ -28,7 +28,7 @@ from hashseal_server.upkeep import keeping
 from hashseal_server.web.observing import logger
 
 BEAT, STALE, TAKE_OVER = 0.5, 4, "*/2 * * * * *"
-PIECE_SECONDS = 0.4
+PIECE_SECONDS = 0.8
 """How long a piece takes between its trace and its end."""
 _TRACES = "CREATE TABLE trace (job TEXT, tick TEXT, piece INTEGER, worker TEXT)"
 

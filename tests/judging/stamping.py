@@ -296,7 +296,7 @@ def forged(
 class Stamping:
     """Timestamp authorities with a web server for lists; each at its own path.
 
-    Those in `away` give no tokens, those in `silent` no lists, those in `hanging` lists after 2 s.
+    Those in `away` give no tokens, those in `silent` no lists, those in `hanging` lists after 20 s.
     """
 
     def __init__(self) -> None:
@@ -322,7 +322,7 @@ class Stamping:
             return
         if what.endswith(".crl"):
             if name in self.hanging:
-                time.sleep(2)
+                time.sleep(20)
             made = self.roots[name].crl(what.removesuffix(".crl"))
             say(handler, 200, made, Content_Type="application/pkix-crl")
             return

@@ -339,14 +339,12 @@ def test_who_is_away_is_passed_over_and_asked_last_for_a_while(root: Root, tsa: 
 
     def hang(_handler: BaseHTTPRequestHandler) -> None:
         slow.append(time.monotonic())
-        time.sleep(1)
+        time.sleep(20)
 
     with served(hang) as port, stamping.stamping(tsa) as url:
         away = f"http://127.0.0.1:{port}/"
-        attempt = Attempt(root, away, "http://127.0.0.1:1/", url, total_seconds=0.5)
-        begin = time.monotonic()
+        attempt = Attempt(root, away, "http://127.0.0.1:1/", url, total_seconds=3)
         attempt.issue(5)
-        assert time.monotonic() - begin < 5
     assert len(slow) == 1  # four more calls did not wait for it
     assert [name for name, _ in attempt.failures] == [f"127.0.0.1:{port}", "127.0.0.1:1"]
     assert len(tsa.heard) == 5

@@ -380,13 +380,10 @@ def test_the_pin_is_in_the_signers_alone(running: Tokens) -> None:
     """Neither in this process, nor in anybody's environment or arguments; no one looks inside."""
     assert "pkcs11" not in sys.modules
     assert PIN not in "".join(os.environ.values())
-    signers = [
-        pid
-        for pid in (path.name for path in Path("/proc").iterdir() if path.name.isdigit())
-        if b"hashseal_server.signers" in _read(f"/proc/{pid}/cmdline")
-    ]
+    signers = [one.pid for one in running.begun if one.poll() is None]
     assert signers
     for pid in signers:
+        assert b"hashseal_server.signers" in _read(f"/proc/{pid}/cmdline")
         assert PIN.encode() not in _read(f"/proc/{pid}/cmdline") + _read(f"/proc/{pid}/environ")
         assert (
             Path(f"/proc/{pid}/environ").stat().st_uid == 0

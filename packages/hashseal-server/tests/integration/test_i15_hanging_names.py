@@ -50,7 +50,8 @@ def names() -> Iterator[SlowNames]:
 
 
 def calling(names: SlowNames, **changes: Any) -> Outbound:
-    return Outbound(allowed=LOOPBACK, resolve=names, connect_seconds=0.3, **changes)
+    options = {"connect_seconds": 0.3, **changes}
+    return Outbound(allowed=LOOPBACK, resolve=names, **options)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -97,13 +98,13 @@ def test_a_name_that_hung_is_passed_over_for_a_while(
     names: SlowNames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        outbound = calling(names)
+        outbound = calling(names, connect_seconds=3)
         at_once = [failure(outbound, "slow.example.com", "one") for _ in range(8)]
         assert set(await asyncio.gather(*at_once)) == {"timeout"}
         assert names.asked == ["slow.example.com"]  # one look-up, however many want it
         begun = time.monotonic()
         assert await failure(outbound, "slow.example.com", "another") == "timeout"
-        assert time.monotonic() - begun < 0.2
+        assert time.monotonic() - begun < 1.5
         names.gone.set()  # its look-up ends; it is passed over still, and then no more
         await asyncio.sleep(0.1)
         assert await failure(outbound, "slow.example.com", "one") == "timeout"

@@ -17,10 +17,12 @@ LIMIT = 40
 @pytest.mark.parametrize("other_settings", [{"requests_per_minute": LIMIT}])
 def test_three_replicas_share_one_limit(replicas) -> None:
     async def scenario(apis) -> None:
+        minute = datetime.now(UTC).minute
         answers = await asyncio.gather(*(apis[n % 3].get("/v1/seals") for n in range(3 * LIMIT)))
         codes = Counter(answer.status_code for answer in answers)
         # A run that crosses the full minute has two windows.
-        assert codes[200] in {LIMIT, 2 * LIMIT}
+        windows = 1 if datetime.now(UTC).minute == minute else 2
+        assert LIMIT <= codes[200] <= windows * LIMIT
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert refused.json()["code"] == "rate-limited"
         assert refused.json()["retryable"] is True

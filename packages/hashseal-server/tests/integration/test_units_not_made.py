@@ -43,7 +43,7 @@ def test_a_unit_that_cannot_be_made_is_tried_again_and_told(
     service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(custody, "_ROUNDS", 1)
-    monkeypatch.setattr(custody, "_FIRST_WAIT", 0.3)
+    monkeypatch.setattr(custody, "_FIRST_WAIT", 1.0)
     attempts: list[float] = []
 
     def broken(*_: object) -> None:
@@ -62,16 +62,16 @@ def test_a_unit_that_cannot_be_made_is_tried_again_and_told(
                 assert time.monotonic() < until
                 await granted(api)  # calls do not make it try more often
                 await asyncio.sleep(0.02)
-            assert attempts[1] - attempts[0] >= 0.3
-            assert attempts[2] - attempts[1] >= 0.6
+            assert attempts[1] - attempts[0] >= 1
+            assert attempts[2] - attempts[1] >= 2
             assert not await granted(api)
             assert await figure(api) == "3.0"
         lines = [json.loads(line) for line in api.log.getvalue().splitlines()]
         told = [one for one in lines if one["event"] == "timestamping-unit-not-made"]
         assert [(one["failures"], one["again_in_seconds"]) for one in told] == [
-            (1, 0.3),
-            (2, 0.6),
-            (3, 1.2),
+            (1, 1.0),
+            (2, 2.0),
+            (3, 4.0),
         ]
         assert {(one["code"], one["why"]) for one in told} == {
             ("keystore-unavailable", "no token in slot 3")

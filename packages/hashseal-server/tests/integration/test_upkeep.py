@@ -44,6 +44,16 @@ JOBS = (
 )
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tick comes by itself: jobs are done when a test asks for them, and only then."""
+    real = jobs.Executor._registered
+    seldom = "0 0 0 29 2 *"
+    monkeypatch.setattr(
+        jobs.Executor, "_registered", lambda self, job: {**real(self, job), "schedule": seldom}
+    )
+
+
 async def begun(api) -> None:
     """Wait until DBOS has been launched beside the block."""
     for _ in range(1200):
@@ -84,6 +94,7 @@ async def count(api, table: str) -> int:
         return int(await connection.scalar(text(f"SELECT count(*) FROM {table}")))
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_every_job_is_done_and_told(service) -> None:
     async def scenario(api) -> None:
         await api.sign("old", key="old")
@@ -105,6 +116,7 @@ def test_every_job_is_done_and_told(service) -> None:
     service(scenario)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_job_that_fails_is_told_and_succeeds_later(service, monkeypatch) -> None:
     async def scenario(api) -> None:
         authority = api.operator.authority
@@ -132,6 +144,7 @@ def test_a_job_that_fails_is_told_and_succeeds_later(service, monkeypatch) -> No
     service(scenario)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_finished_ticks_are_forgotten_after_a_day(service, monkeypatch) -> None:
     async def scenario(api) -> None:
         real = datetime.now(UTC)
@@ -294,31 +307,45 @@ def test_windows_of_minutes_that_have_passed_go(service) -> None:
     service(scenario)
 
 
+class Clock:
+    """`time` of a module, as far as it asks for it; it goes on when it is told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 def test_heartbeats(service, monkeypatch) -> None:
     async def scenario(api) -> None:
+        clock = Clock()
+        monkeypatch.setattr(executors, "time", clock)
         database = api.operator.database
-        one = Heart(database, "host", every=0.1, stale=2)
-        two = Heart(database, "host", every=0.1, stale=2)
+        one, two = Heart(database, "host"), Heart(database, "host")
         assert one.executor != two.executor
+
+        async def lives(seconds: int) -> None:
+            for _ in range(seconds // 5):
+                clock.now += 5
+                await one._beat()
+
         async with one.beating():
             async with two.beating():
                 assert await alive(database) == {one.executor, two.executor}
+                await lives(30)
                 assert await one.others_alive() is None  # not long enough here to tell
-                await asyncio.sleep(2.3)
+                await lives(5)
                 assert await one.others_alive() == {one.executor, two.executor}
             assert await one.others_alive() == {one.executor}  # who leaves says so
             # Out of touch, and back: it cannot tell who is dead until others had their time.
-            with monkeypatch.context() as away:
-
-                async def gone(_: Heart) -> None:
-                    raise StorageUnavailable("gone")
-
-                away.setattr(Heart, "_beat", gone)
-                await asyncio.sleep(0.5)
-                assert await one.others_alive() is None
-            await asyncio.sleep(0.5)
+            clock.now += 11
             assert await one.others_alive() is None
-            await asyncio.sleep(2.3)
+            await one._beat()
+            assert await one.others_alive() is None
+            await lives(30)
+            assert await one.others_alive() is None
+            await lives(5)
             assert await one.others_alive() == {one.executor}
         async with database.write() as connection:
             await connection.execute(
@@ -327,6 +354,25 @@ def test_heartbeats(service, monkeypatch) -> None:
         assert await alive(database) == frozenset()
         await one.forget()
         assert await count(api, "executor") == 0
+
+    service(scenario)
+
+
+def test_a_heart_beats_on_when_a_beat_fails(service, monkeypatch) -> None:
+    async def scenario(api) -> None:
+        tried = 0
+
+        async def gone(_: Heart) -> None:
+            nonlocal tried
+            tried += 1
+            if tried > 1:
+                raise StorageUnavailable("gone")
+
+        monkeypatch.setattr(Heart, "_beat", gone)
+        async with Heart(api.operator.database, "host", every=0.01).beating():
+            async with asyncio.timeout(30):
+                while tried < 5:  # noqa: ASYNC110 - nothing says when it beats
+                    await asyncio.sleep(0.01)
 
     service(scenario)
 
