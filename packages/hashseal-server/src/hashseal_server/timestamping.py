@@ -170,9 +170,11 @@ class Timestamping:
     async def renew(self, at: datetime, _ended: str | None) -> str | None:
         """Rotate one unit whose key comes to its end; a piece of background work.
 
-        One that nobody holds is only left, unless no other could be used.
+        One that nobody holds is only left, unless no other could be used. Those that are held come
+        first: what is made in their place lets the others be left.
         """
         states = [one for one in await self.all() if one.state(at) in {"held", "free"}]
+        states.sort(key=lambda one: not one.lease.held)
         old = [one for one in states if one.ends_at - at < RENEWED_BEFORE]
         if not old:
             return None
