@@ -152,6 +152,9 @@ def bodies(components: Mapping[str, Mapping[str, Any]], heading: str = "##") -> 
         if name.lower() in OPERATION_HEADINGS:
             text += f'\n<a id="{place(name)}"></a>\n'
         text += f"\n{heading} {name}\n\n{schema.get('description', '')}\n\n"
+        if "enum" in schema:
+            text += f"{shape(schema)}\n"
+            continue
         required = schema.get("required", [])
         properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
         text += table(
@@ -175,7 +178,7 @@ def gateway_api() -> str:
 
     def row(operation: gateway_openapi.Operation) -> tuple[str, ...]:
         needs = [
-            *(["key"] if operation.authenticated else []),
+            *([key_of(operation)] if operation.authenticated else []),
             *operation.required_headers,
             *(f"{name} if wanted" for name in operation.headers),
         ]
@@ -187,6 +190,9 @@ def gateway_api() -> str:
             ", ".join(needs) or "nothing",
             f"{links(operation.takes)} → {answers}" if operation.takes else answers,
         )
+
+    def key_of(operation: gateway_openapi.Operation) -> str:
+        return "key that manages" if operation.manages else "key"
 
     _, components = msgspec.json.schema_components(
         gateway_openapi.models(), ref_template="#/{name}"
@@ -203,6 +209,7 @@ def gateway_api() -> str:
     text += "[problems](problems.md).\n\n## Operations\n\n"
     rows = (row(operation) for operation in gateway_openapi.OPERATIONS)
     text += table(("operation", "what it does", "needs", "body"), rows)
+    text += "\nA key that manages has the role `administrator` and is not limited to some seals.\n"
     return text + bodies(components)
 
 

@@ -27,7 +27,9 @@ from ports import free_port
 
 from hashseal import validation
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "integrate-the-gateway.md"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "how-to"
+PAGE = FOLDER / "integrate-the-gateway.md"
+MANAGING = FOLDER / "run-the-gateway.md"
 PLAIN = generated_pdfs.with_table(generated_pdfs.one_page())
 PROGRAMS = {
     "curl": ("sh", "sign.sh", ["sh"]),
@@ -193,3 +195,22 @@ def test_a_wrong_key_is_told_at_once(run, between, tmp_path: Path, name: str) ->
     assert len(made.seen) == 1
     assert not (tmp_path / "out.pdf").exists()
     assert time.monotonic() - began < 30
+
+
+def test_the_line_that_makes_a_key(service, tmp_path: Path) -> None:
+    """That of the page about running the gateway, as it stands there but for the address."""
+    command, seal = Command(tmp_path, service), service.seals["P-256"]
+    page = MANAGING.read_text(encoding="utf-8").partition("## Users and keys by a program")[2]
+    line = re.findall(r"```text\n(curl .*?)```", page, re.DOTALL)[0]
+    with command.serving(role="administrator") as running:
+        script = line.replace("https://gateway.example.com", running.url).replace("SEAL_ID", seal)
+        environment = {**os.environ, "ADMIN_KEY": running.key}
+        done = subprocess.run(
+            ["sh", "-c", script], env=environment, check=True, capture_output=True, text=True
+        )
+        made = json.loads(done.stdout)
+        command.watch.learn("key", made["text"])
+        assert made["key"]["seals"] == [seal]
+        headers = {"Authorization": f"Bearer {made['text']}"}
+        seen = running.client.get("/v1/seals", headers=headers).json()["seals"]
+        assert [one["id"] for one in seen] == [seal]

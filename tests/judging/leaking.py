@@ -49,7 +49,8 @@ KINDS = (
     Kind("secret of a webhook", re.compile(rb"whsec_[A-Za-z0-9+/]{32,}"),
          shown=(("/v1/webhooks", "secret"),)),
     Kind("SAD", shown=(("/csc/", "SAD"),)),
-    Kind("PIN or password", sent=("PIN", "OTP", "password")),
+    Kind("PIN or password", shown=(("/v1/users", "password"),),
+         sent=("PIN", "OTP", "password")),
     Kind("private key in PEM", re.compile(rb"-----BEGIN (RSA |EC )?PRIVATE KEY-----")),
     Kind("private key in DER", re.compile(
         rb"\x02\x01\x00\x30(\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01|\x0d\x06\x09\x2a\x86\x48\x86\xf7"

@@ -9,7 +9,8 @@ import generated_pdfs
 import httpx2
 import one_executor
 import pytest
-from premises import Premises, lasting
+from cluster import OWNER, Cluster
+from premises import Premises, lasting, premises
 
 PLAIN = generated_pdfs.with_table(generated_pdfs.one_page())
 
@@ -34,6 +35,27 @@ def house(opened: Callable[[], Premises]) -> Iterator[Premises]:
     made.wire.change = None
     made.wire.calls.clear()
     made.wire.traffic.clear()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def each_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Premises]:
+    """Premises of the module's own, on each kind of database."""
+    folder = tmp_path_factory.mktemp("home")
+    if request.param == "sqlite":
+        with premises(folder) as opened:
+            yield opened
+        return
+    cluster = Cluster()
+    cluster.start()
+    try:
+        cluster.sql(f"CREATE ROLE {OWNER} LOGIN")
+        cluster.database("gateway")
+        with premises(folder, database_url=cluster.url("gateway", OWNER)) as opened:
+            yield opened
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from cluster import OWNER, Cluster
-from premises import Premises, premises
+from premises import Premises
 from sqlalchemy import text
 from visiting import Clock, Person, code_of, forget_tries, proposed, user
 
@@ -24,24 +23,9 @@ from hashseal_gateway.users.sessions import Ends, Sessions
 pytestmark = pytest.mark.xdist_group("logging-in")
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def home(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Premises]:
-    folder = tmp_path_factory.mktemp("home")
-    if request.param == "sqlite":
-        with premises(folder) as opened:
-            yield opened
-        return
-    cluster = Cluster()
-    cluster.start()
-    try:
-        cluster.sql(f"CREATE ROLE {OWNER} LOGIN")
-        cluster.database("gateway")
-        with premises(folder, database_url=cluster.url("gateway", OWNER)) as opened:
-            yield opened
-    finally:
-        cluster.stop()
+@pytest.fixture(scope="module")
+def home(each_database: Premises) -> Premises:
+    return each_database
 
 
 @pytest.fixture
@@ -189,7 +173,7 @@ def test_password_role_and_disabling_reach_every_session(
     for one in two:
         one.log_in(name, password)
         assert one.get("/users").status_code == 403
-    home.do(users.set_role(name, Role.ADMINISTRATOR))
+    home.do(users.change(name, role=Role.ADMINISTRATOR))
     assert [one.get("/users").status_code for one in two] == [200, 200]
     changed = two[0].get("/profile/password")
     assert changed.status_code == 200
@@ -215,7 +199,7 @@ def test_password_role_and_disabling_reach_every_session(
     home.do(users.disable(name))
     assert not two[0].is_in
     assert two[1].log_in(name, "a long new password").status_code == 403
-    home.do(users.enable(name))
+    home.do(users.change(name, disabled=False))
     assert not two[0].is_in
     assert two[1].log_in(name, "a long new password").status_code == 303
 
@@ -433,10 +417,10 @@ def test_two_administrators_who_disable_each_other_at_once(
             if not one.name.startswith(name) and one.disabled_at is None:
                 await users.disable(one.name)
         said = await asyncio.gather(
-            users.disable(f"{name}-0", unless_last=True),
-            users.set_role(f"{name}-1", Role.AUDITOR),
-            users.disable(f"{name}-2", unless_last=True),
-            users.set_role(f"{name}-3", Role.OPERATOR),
+            users.change(f"{name}-0", disabled=True),
+            users.change(f"{name}-1", role=Role.AUDITOR),
+            users.change(f"{name}-2", disabled=True),
+            users.change(f"{name}-3", role=Role.OPERATOR),
             return_exceptions=True,
         )
         left = [one.name for one in await users.users() if one.role is Role.ADMINISTRATOR]

@@ -13,7 +13,15 @@ from hashseal_core.errors import Denied, InvalidValue, NotFound, TokenInvalid, T
 from hashseal_gateway.infra.data_folder import DataFolder
 from hashseal_gateway.infra.db import Database
 from hashseal_gateway.users import password, totp
-from hashseal_gateway.users.model import PERMISSIONS, Caller, Permission, Role, login_name
+from hashseal_gateway.users.model import (
+    PERMISSIONS,
+    Caller,
+    Permission,
+    Role,
+    is_id,
+    key_name,
+    login_name,
+)
 from hashseal_gateway.users.service import Users
 from hashseal_gateway.users.store import UserStore
 
@@ -61,6 +69,29 @@ def test_roles() -> None:
             login_name(wrong)
 
 
+def test_who_is_limited_to_some_seals_does_not_manage() -> None:
+    """By a key without limits, or another's password, the limit would be gone."""
+    free = Caller("key", "1", "a", Role.ADMINISTRATOR)
+    limited = Caller("key", "1", "a", Role.ADMINISTRATOR, frozenset({"one"}))
+    free.require(Permission.MANAGE)
+    assert limited.may(Permission.SET_SEALS)
+    assert not limited.may(Permission.MANAGE)
+    with pytest.raises(Denied, match="limited to some seals"):
+        limited.require(Permission.MANAGE)
+
+
+def test_names_of_keys() -> None:
+    for good in ("ERP <invoices>", "發票", "x" * 64):
+        assert key_name(good) == good
+    for wrong in ("", "  ", "x" * 65, "a\0b", "a\x9fb", "a\ud800"):
+        with pytest.raises(InvalidValue) as refused:
+            key_name(wrong)
+        assert refused.value.field == "name"
+    assert is_id("0123456789abcdef")
+    for wrong in ("", "0123456789ABCDEF", "0123456789abcde\0", "0123456789abcdef\n"):
+        assert not is_id(wrong)
+
+
 def test_users_and_keys(tmp_path: Path) -> None:
     clock = [NOW]
 
@@ -101,6 +132,10 @@ def test_users_and_keys(tmp_path: Path) -> None:
         clock[0] += timedelta(minutes=2)
         with pytest.raises(TokenInvalid):
             await users.log_in("ada", other, totp.code_at(text, int(clock[0].timestamp()) // 30))
+        disabled_at = clock[0] - timedelta(minutes=2)
+        await users.change("ada", role=Role.OPERATOR, disabled=True)
+        ada = await users.find("Ada")
+        assert (ada.role, ada.disabled_at) == (Role.OPERATOR, disabled_at)
         with pytest.raises(NotFound):
             await users.disable("nobody")
         assert [(one.name, one.has_totp) for one in await users.users()] == [("ada", True)]
@@ -125,6 +160,13 @@ def test_users_and_keys(tmp_path: Path) -> None:
         assert (await users.keys())[0].used_at is not None
         with pytest.raises(NotFound):
             await users.revoke_key("nobody")
+        with pytest.raises(InvalidValue, match="over already"):
+            await users.create_key("erp", expires_at=clock[0])
+        await users.revoke_key(key.id)
+        revoked_at = clock[0]
+        clock[0] += timedelta(days=1)
+        await users.revoke_key(key.id)
+        assert (await users.find_key(key.id)).revoked_at == revoked_at
 
     asyncio.run(scenario())
     kept = b"".join(one.read_bytes() for one in tmp_path.iterdir() if one.suffix == ".db")

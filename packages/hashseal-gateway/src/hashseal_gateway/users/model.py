@@ -13,6 +13,10 @@ from hashseal_core.errors import Denied, InvalidValue
 KEY_PREFIX = "hsg"
 _NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._@-]{1,64}")
 """Neither `.` nor `..`: a browser takes them out of the address of the user's page."""
+_LONGEST_KEY_NAME = 64
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and halves of characters: no database takes all of them for text."""
+_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Role(StrEnum):
@@ -63,8 +67,9 @@ class Caller:
     seals: frozenset[str] | None = None
 
     def may(self, permission: Permission) -> bool:
-        """The role includes it."""
-        return permission in PERMISSIONS[self.role]
+        """The role includes it; but who may use some seals only could lift that by managing."""
+        limited = permission is Permission.MANAGE and self.seals is not None
+        return permission in PERMISSIONS[self.role] and not limited
 
     def require(self, permission: Permission) -> None:
         """The same, or an error.
@@ -72,8 +77,11 @@ class Caller:
         Raises:
             Denied: it does not.
         """
-        if not self.may(permission):
-            raise Denied(f"the role {self.role} does not include {permission}")
+        if self.may(permission):
+            return
+        if permission in PERMISSIONS[self.role]:
+            raise Denied("a key that is limited to some seals does not manage users and keys")
+        raise Denied(f"the role {self.role} does not include {permission}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +120,21 @@ def login_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise InvalidValue("a name is 1 to 64 of A-Z a-z 0-9 . _ @ -", field="name")
     return text.lower()
+
+
+def key_name(text: str) -> str:
+    """The name of a business system.
+
+    Raises:
+        InvalidValue: it is empty or too long, or no text.
+    """
+    if not 1 <= len(text) <= _LONGEST_KEY_NAME or not text.strip():
+        raise InvalidValue(f"a name has 1 to {_LONGEST_KEY_NAME} characters", field="name")
+    if _UNFIT.search(text):
+        raise InvalidValue("there is a control character in it", field="name")
+    return text
+
+
+def is_id(text: str) -> bool:
+    """There may be a key or a user of this id."""
+    return _ID.fullmatch(text) is not None

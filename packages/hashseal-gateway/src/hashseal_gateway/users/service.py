@@ -12,7 +12,16 @@ from typing import Any, Protocol
 from hashseal_core import bearer
 from hashseal_core.errors import ConfigurationInvalid, InvalidValue, NotFound, TokenInvalid
 from hashseal_gateway.users import password, totp
-from hashseal_gateway.users.model import KEY_PREFIX, ApiKey, Caller, Role, User, login_name
+from hashseal_gateway.users.model import (
+    KEY_PREFIX,
+    ApiKey,
+    Caller,
+    Role,
+    User,
+    is_id,
+    key_name,
+    login_name,
+)
 
 _PASSWORDS_AT_ONCE = 1
 """Others wait here, not in a thread each: a password takes 64 MiB and a tenth of a second."""
@@ -27,14 +36,14 @@ class Store(Protocol):
 
     async def add_key(self, key: ApiKey, keyed_hash: bytes) -> None: ...
     async def find_key(self, identity: str) -> tuple[ApiKey, bytes] | None: ...
-    async def all_keys(self) -> list[ApiKey]: ...
+    async def all_keys(self, after: str | None = None, most: int | None = None) -> list[ApiKey]: ...
     async def revoke_key(self, identity: str, at: datetime) -> None: ...
     async def key_was_used(self, key: ApiKey, at: datetime) -> None: ...
     async def add_user(
         self, user: User, password_hash: str, *, temporary: bool = False
     ) -> None: ...
     async def find_user(self, name: str) -> tuple[User, str, bytes | None, int | None] | None: ...
-    async def all_users(self) -> list[User]: ...
+    async def all_users(self, after: str | None = None, most: int | None = None) -> list[User]: ...
     async def change_user(self, name: str, *, unless_last: bool = False, **values: Any) -> None: ...
     async def use_step(self, name: str, step: int) -> bool: ...
 
@@ -68,10 +77,13 @@ class Users:
         """A new key and its text, which is shown once.
 
         Raises:
+            InvalidValue: it has no name, or has expired already.
             StorageUnavailable: it was not recorded.
         """
-        made = bearer.make(KEY_PREFIX, secrets.token_bytes(_RANDOM_OCTETS))
-        key = ApiKey(made.id, name, role, seals, self._now(), expires_at, None, None)
+        made, now = bearer.make(KEY_PREFIX, secrets.token_bytes(_RANDOM_OCTETS)), self._now()
+        if expires_at is not None and expires_at <= now:
+            raise InvalidValue("this is over already", field="expires_at")
+        key = ApiKey(made.id, key_name(name), role, seals, now, expires_at, None, None)
         await self._store.add_key(key, bearer.keyed_hash(made.text, self._pepper))
         return key, made.text
 
@@ -94,16 +106,33 @@ class Users:
         await self._store.key_was_used(key, now)
         return Caller("key", key.id, key.name, key.role, key.seals)
 
-    async def keys(self) -> list[ApiKey]:
-        """Every key, oldest first."""
-        return await self._store.all_keys()
+    async def keys(self, after: str | None = None, most: int | None = None) -> list[ApiKey]:
+        """Every key, oldest first; or so many that were made after the one of an id.
 
-    async def revoke_key(self, identity: str) -> None:
-        """Nobody gets in with it any more.
+        Raises:
+            InvalidValue: no key has the id.
+        """
+        return await self._store.all_keys(_cursor(after), most)
+
+    async def find_key(self, identity: str) -> ApiKey:
+        """A key by id, revoked ones included.
 
         Raises:
             NotFound: there is no such key.
         """
+        found = await self._store.find_key(identity) if is_id(identity) else None
+        if found is None:
+            raise NotFound("there is no such key")
+        return found[0]
+
+    async def revoke_key(self, identity: str) -> None:
+        """Nobody gets in with it any more; since when, is said by the first time.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        if not is_id(identity):
+            raise NotFound("there is no such key")
         await self._store.revoke_key(identity, self._now())
 
     async def create_user(
@@ -130,9 +159,13 @@ class Users:
         await self._store.add_user(user, await self._hashed(chosen), temporary=temporary)
         return user, chosen
 
-    async def users(self) -> list[User]:
-        """Every user, oldest first."""
-        return await self._store.all_users()
+    async def users(self, after: str | None = None, most: int | None = None) -> list[User]:
+        """Every user, oldest first; or so many that were made after the one of an id.
+
+        Raises:
+            InvalidValue: no user has the id.
+        """
+        return await self._store.all_users(_cursor(after), most)
 
     async def set_password(
         self, name: str, secret: str | None = None, *, temporary: bool = False
@@ -158,38 +191,41 @@ class Users:
         Raises:
             NotFound: there is no such user.
         """
-        found = await self._store.find_user(name.lower())
+        try:
+            found = await self._store.find_user(login_name(name))
+        except InvalidValue as error:
+            raise NotFound("there is no such user") from error
         if found is None:
             raise NotFound("there is no such user")
         return found[0]
 
-    async def disable(self, name: str, *, unless_last: bool = False) -> None:
-        """This user gets in no more; every session ends.
+    async def change(
+        self, name: str, *, role: Role | None = None, disabled: bool | None = None
+    ) -> None:
+        """Another role, from the next page on; in no more, or in again with the password of before.
 
-        Raises:
-            NotFound: there is no such user.
-            InvalidValue: `unless_last`, and nobody else manages users.
-        """
-        at = self._now()
-        await self._store.change_user(login_name(name), unless_last=unless_last, disabled_at=at)
-
-    async def enable(self, name: str) -> None:
-        """This user gets in again, with the password of before.
-
-        Raises:
-            NotFound: there is no such user.
-        """
-        await self._store.change_user(login_name(name), disabled_at=None)
-
-    async def set_role(self, name: str, role: Role) -> None:
-        """Another role, from the next page on.
+        Both are changed, or neither. Who is disabled has no session any more.
 
         Raises:
             NotFound: there is no such user.
             InvalidValue: nobody else manages users.
         """
-        leaves = role is not Role.ADMINISTRATOR
-        await self._store.change_user(login_name(name), unless_last=leaves, role=role)
+        changes: dict[str, Any] = {}
+        if role is not None:
+            changes["role"] = role
+        if disabled is not None:
+            changes["disabled_at"] = self._now() if disabled else None
+        leaves = disabled is True or (role is not None and role is not Role.ADMINISTRATOR)
+        if changes:
+            await self._store.change_user(login_name(name), unless_last=leaves, **changes)
+
+    async def disable(self, name: str) -> None:
+        """This user gets in no more, the last administrator included; every session ends.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        await self._store.change_user(login_name(name), disabled_at=self._now())
 
     async def enrol_totp(self, name: str) -> tuple[str, str]:
         """A new secret for an authenticator, and its address; needed at log-in from now on.
@@ -292,3 +328,9 @@ class Users:
         salt = secrets.token_bytes(password.SALT_OCTETS)
         async with self._places:
             return await asyncio.to_thread(password.hashed, secret, salt)
+
+
+def _cursor(after: str | None) -> str | None:
+    if after is not None and not is_id(after):
+        raise InvalidValue("take what an answer had as `next`", field="after")
+    return after

@@ -6,12 +6,12 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Table, and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hashseal_core.errors import InvalidValue, NotFound
-from hashseal_gateway.infra.db import Database
+from hashseal_gateway.infra.db import Database, Moment
 from hashseal_gateway.users.model import ApiKey, Role, User
 from hashseal_gateway.users.tables import api_keys, members, sessions
 
@@ -55,15 +55,15 @@ class UserStore:
             row = found.mappings().first()
         return None if row is None else (_key(row), bytes(row["keyed_hash"]))
 
-    async def all_keys(self) -> list[ApiKey]:
-        """Every key, oldest first.
+    async def all_keys(self, after: str | None = None, most: int | None = None) -> list[ApiKey]:
+        """Keys, oldest first: every one, or so many after the one of this id.
 
         Raises:
+            InvalidValue: no key has the id.
             StorageUnavailable: nobody can tell.
         """
         async with self._database.read() as connection:
-            found = await connection.execute(select(api_keys).order_by(api_keys.c.created_at))
-            return [_key(row) for row in found.mappings()]
+            return [_key(row) for row in await _rows(connection, api_keys, after, most)]
 
     async def revoke_key(self, identity: str, at: datetime) -> None:
         """Nobody gets in with it any more.
@@ -71,9 +71,10 @@ class UserStore:
         Raises:
             NotFound: there is no such key.
         """
+        first = func.coalesce(api_keys.c.revoked_at, literal(at, Moment))
         async with self._database.write() as connection:
             done = await connection.execute(
-                update(api_keys).where(api_keys.c.id == identity).values(revoked_at=at)
+                update(api_keys).where(api_keys.c.id == identity).values(revoked_at=first)
             )
         if done.rowcount == 0:
             raise NotFound("there is no such key")
@@ -125,23 +126,28 @@ class UserStore:
         secret = None if row["totp_secret"] is None else bytes(row["totp_secret"])
         return _user(row), row["password_hash"], secret, row["totp_last_step"]
 
-    async def all_users(self) -> list[User]:
-        """Every user, oldest first.
+    async def all_users(self, after: str | None = None, most: int | None = None) -> list[User]:
+        """Users, oldest first: every one, or so many after the one of this id.
 
         Raises:
+            InvalidValue: no user has the id.
             StorageUnavailable: nobody can tell.
         """
         async with self._database.read() as connection:
-            found = await connection.execute(select(members).order_by(members.c.created_at))
-            return [_user(row) for row in found.mappings()]
+            return [_user(row) for row in await _rows(connection, members, after, most)]
 
     async def change_user(self, name: str, *, unless_last: bool = False, **values: Any) -> None:
         """Change columns of a user; another password or authenticator, or disabled, ends sessions.
+
+        Who is disabled once more was disabled when it was said first.
 
         Raises:
             NotFound: there is no such user.
             InvalidValue: `unless_last`, and nobody else is an administrator who may log in.
         """
+        if values.get("disabled_at") is not None:
+            at = literal(values["disabled_at"], Moment)
+            values["disabled_at"] = func.coalesce(members.c.disabled_at, at)
         async with self._database.write() as connection:
             if unless_last and await _administrators(connection) == [name]:
                 raise InvalidValue("this is the last administrator; make another one first")
@@ -166,6 +172,22 @@ class UserStore:
                 update(members).where(members.c.name == name, unused).values(totp_last_step=step)
             )
         return bool(done.rowcount)
+
+
+async def _rows(
+    connection: AsyncConnection, table: Table, after: str | None, most: int | None
+) -> list[Any]:
+    """Rows in the order in which they were made, from behind the one whose id is `after` on."""
+    made, identity = table.c.created_at, table.c.id
+    wanted = select(table).order_by(made, identity)
+    if after is not None:
+        found = await connection.execute(select(made).where(identity == after))
+        row = found.first()
+        if row is None:
+            raise InvalidValue("take what an answer had as `next`", field="after")
+        later = and_(made == row[0], identity > after)
+        wanted = wanted.where(or_(made > row[0], later))
+    return list((await connection.execute(wanted.limit(most))).mappings())
 
 
 async def _administrators(connection: AsyncConnection) -> list[str]:

@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
 from hashseal_core.errors import HashsealError
-from hashseal_gateway.web import batches, documents, reading, verifying, wire
+from hashseal_gateway.web import batches, documents, keys, reading, users, verifying, wire
 from hashseal_gateway.web.observing import Observed
 from hashseal_gateway.web.openapi import document
 from hashseal_gateway.web.pages import failures, site
@@ -27,6 +27,8 @@ def application(parts: Parts) -> Observed:
             *batches.routes(parts),
             *reading.routes(parts),
             *verifying.routes(parts),
+            *users.routes(parts),
+            *keys.routes(parts),
             *_plain(parts),
             site.router(parts),
         ],

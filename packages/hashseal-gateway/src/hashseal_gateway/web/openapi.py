@@ -12,6 +12,7 @@ from hashseal_core import protocol
 from hashseal_core.problems import TABLE
 from hashseal_gateway.documents.options import DocumentOptions
 from hashseal_gateway.web import wire
+from hashseal_gateway.web.examples import EXAMPLES
 from hashseal_gateway.web.upload import MULTIPART, PDF, ZIP
 
 _QUERY_OF_A_DOCUMENT = (
@@ -19,12 +20,16 @@ _QUERY_OF_A_DOCUMENT = (
     "external_id",
 )  # fmt: skip
 Kind: TypeAlias = type[msgspec.Struct] | str
+MANAGING = "Needs a key with the role administrator that is not limited to some seals."
 _BINARY = {"type": "string", "format": "binary"}
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation; `answers` by status: a wire model, a media type, or one of several."""
+    """One operation; `answers` by status: a wire model, a media type, or one of several.
+
+    `manages`: for keys that manage users and keys.
+    """
 
     method: str
     path: str
@@ -36,6 +41,7 @@ class Operation:
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     required_headers: tuple[str, ...] = ()
+    manages: bool = False
 
 
 OPERATIONS = (
@@ -83,6 +89,45 @@ OPERATIONS = (
             "since", "until", "caller", "caller_name", "seal", "external_id", "digest", "outcome",
             "before", "limit", "format",
         ),
+    ),
+    Operation(
+        "get", "/v1/users", "listUsers", "Who may log in", {200: wire.UserViews},
+        query=("after", "limit"), manages=True,
+    ),
+    Operation(
+        "post", "/v1/users", "createUser", "Make a user; the first password is shown once",
+        {201: wire.NewPassword}, takes=(wire.CreateUser,), manages=True,
+    ),
+    Operation(
+        "get", "/v1/users/{name}", "showUser", "One user", {200: wire.UserView}, manages=True,
+    ),
+    Operation(
+        "patch", "/v1/users/{name}", "changeUser", "Another role; in no more, or in again",
+        {200: wire.UserView}, takes=(wire.ChangeUser,), manages=True,
+    ),
+    Operation(
+        "post", "/v1/users/{name}/password", "resetPassword",
+        "Another password for one log-in, shown once; log-ins of before end",
+        {200: wire.NewPassword}, manages=True,
+    ),
+    Operation(
+        "delete", "/v1/users/{name}/totp", "removeTotp", "Ask for no authenticator's code any more",
+        {200: wire.UserView}, manages=True,
+    ),
+    Operation(
+        "get", "/v1/keys", "listKeys", "API keys, without their texts", {200: wire.KeyViews},
+        query=("after", "limit"), manages=True,
+    ),
+    Operation(
+        "post", "/v1/keys", "createKey", "Make an API key; its text is shown once",
+        {201: wire.NewKey}, takes=(wire.CreateKey,), manages=True,
+    ),
+    Operation(
+        "get", "/v1/keys/{key_id}", "showKey", "One key", {200: wire.KeyView}, manages=True,
+    ),
+    Operation(
+        "delete", "/v1/keys/{key_id}", "revokeKey", "Let nobody in with a key any more",
+        {200: wire.KeyView}, manages=True,
     ),
     Operation(
         "get", "/healthz", "health", "The process is alive", {200: wire.Alive},
@@ -172,6 +217,8 @@ def _described(operation: Operation) -> dict[str, Any]:
         "responses": responses,
         "security": [{"key": []}] if operation.authenticated else [],
     }
+    if operation.manages:
+        described["description"] = MANAGING
     if operation.takes:
         described["requestBody"] = {"required": True, "content": _contents(operation.takes)}
     return described
@@ -188,7 +235,10 @@ def _contents(kinds: Kind | tuple[Kind, ...]) -> dict[str, Any]:
 
 def _content(model: type[msgspec.Struct] | str) -> dict[str, Any]:
     if not isinstance(model, str):
-        return {"application/json": {"schema": _reference(model)}}
+        content: dict[str, Any] = {"schema": _reference(model)}
+        if model in EXAMPLES:
+            content["example"] = EXAMPLES[model]
+        return {"application/json": content}
     if model == MULTIPART:
         properties = {"document": _BINARY, "options": _reference(DocumentOptions)}
         schema = {"type": "object", "properties": properties, "required": ["document"]}

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-import msgspec
 from litestar import Response, get, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -17,10 +16,8 @@ from litestar.response import Stream
 from hashseal_core import protocol
 from hashseal_core.errors import (
     InvalidValue,
-    MalformedRequest,
     SealNotFound,
     UnknownField,
-    UnsupportedMediaType,
 )
 from hashseal_gateway.log.model import COLUMNS, Entry, Search, cell
 from hashseal_gateway.seals.model import SealDefaults, SealOptions
@@ -28,8 +25,8 @@ from hashseal_gateway.users.model import Caller, Permission
 from hashseal_gateway.web import wire
 from hashseal_gateway.web.parts import AnyRequest, Parts, caller_of, json, scope_of
 from hashseal_gateway.web.problems import request_id
+from hashseal_gateway.web.requests import MOST, limit_of, number, read
 
-_PAGE, _MOST = 100, 1000
 _SEARCHED = frozenset(
     {
         "since",
@@ -45,7 +42,6 @@ _SEARCHED = frozenset(
         "format",
     }
 )
-_BODY = 16 << 10
 
 
 def routes(parts: Parts) -> list[HTTPRouteHandler]:
@@ -64,7 +60,7 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
         caller.require(Permission.SET_SEALS)
         if caller.seals is not None and seal_id not in caller.seals:
             raise SealNotFound("the account has no such seal", field="seal_id")
-        asked = await _read(request)
+        asked = await read(request, wire.SetDefaults)
         await parts.seals.set_defaults(seal_id, asked.name, asked.defaults, caller.id)
         known = await parts.seals.all(None)
         seal, said = next(pair for pair in known if pair[0].id == seal_id)
@@ -82,9 +78,7 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
             }
             media_type = "text/csv; charset=utf-8; header=present"
             return Stream(csv_of(parts, search), media_type=media_type, headers=headers)
-        limit = _number(query, "limit", _PAGE)
-        if not 1 <= limit <= _MOST:
-            raise InvalidValue(f"limit is 1 to {_MOST}", field="limit")
+        limit = limit_of(query)
         entries = await parts.log_store.find(search, limit + 1)
         page = [wire.LogEntry(**asdict(one)) for one in entries[:limit]]
         return json(request, wire.LogPage(page, page[-1].number if len(entries) > limit else None))
@@ -103,24 +97,6 @@ def _view(seal: protocol.Seal, said: SealDefaults | None) -> wire.SealView:
         name=said.name if said else None,
         defaults=said.options if said else SealOptions(),
     )
-
-
-async def _read(request: AnyRequest) -> wire.SetDefaults:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise UnsupportedMediaType("send application/json")
-    octets = bytearray()
-    async for chunk in request.stream():
-        octets += chunk
-        if len(octets) > _BODY:
-            raise InvalidValue("a body has 16 KiB at most here")
-    try:
-        return msgspec.json.decode(bytes(octets), type=wire.SetDefaults)
-    except msgspec.ValidationError as error:
-        if "unknown field" in str(error):
-            raise UnknownField("the body has a field that this operation does not have") from error
-        raise InvalidValue("a field is missing, or has a value that is not allowed") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedRequest("the body is not one JSON object") from error
 
 
 def search_of(query: Mapping[str, str], caller: Caller) -> Search:
@@ -147,7 +123,7 @@ def search_of(query: Mapping[str, str], caller: Caller) -> Search:
         external_id=query.get("external_id"),
         digest=None if digest is None else digest.removeprefix("sha-256=").lower(),
         outcome=query.get("outcome"),
-        before=_number(query, "before", 0) or None,
+        before=number(query, "before", 0) or None,
     )
 
 
@@ -162,21 +138,14 @@ def _moment(query: Mapping[str, str], name: str) -> datetime | None:
         raise InvalidValue("times look like 2026-01-31T12:00:00Z", field=name) from error
 
 
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
-    text = query.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or len(text) > 18:  # noqa: PLR2004 - fits 64 bits
-        raise InvalidValue("this is a number", field=name)
-    return int(text)
-
-
 async def csv_of(parts: Parts, search: Search) -> AsyncIterator[bytes]:
     """Every entry, page by page (RFC 4180)."""
     yield _lines([COLUMNS])
     while True:
-        entries = await parts.log_store.find(search, _MOST)
+        entries = await parts.log_store.find(search, MOST)
         if entries:
             yield _lines([_row(one) for one in entries])
-        if len(entries) < _MOST:
+        if len(entries) < MOST:
             return
         search = replace(search, before=entries[-1].number)
 

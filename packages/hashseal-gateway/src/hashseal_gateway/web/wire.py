@@ -10,6 +10,9 @@ import msgspec
 from hashseal.validation.report import Report
 from hashseal_core.protocol import Answer, Request
 from hashseal_gateway.seals.model import SealOptions
+from hashseal_gateway.users.model import Role
+
+MAX_SEALS = 200
 
 
 class DocumentProblem(Answer, frozen=True):
@@ -113,6 +116,106 @@ class LogPage(Answer, frozen=True):
 
     entries: list[LogEntry]
     next: int | None = None
+
+
+class UserView(Answer, frozen=True):
+    """Somebody who may log in, until `disabled_at`; no password, and nothing that is made of one.
+
+    `has_totp`: an authenticator's code is asked for at log-in. `password_temporary`: the password
+    is good for one log-in, at which the user chooses another.
+    """
+
+    id: str
+    name: str
+    role: Role
+    created_at: datetime
+    has_totp: bool
+    password_temporary: bool
+    disabled_at: datetime | None = None
+
+
+class UserViews(Answer, frozen=True):
+    """`GET /v1/users`, oldest first; `next` is the cursor for `after`, null on the last page."""
+
+    users: list[UserView]
+    next: str | None = None
+
+
+class CreateUser(Request, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/users`.
+
+    `name` is what is said at log-in: 1 to 64 of `A-Z a-z 0-9 . _ @ -`, kept in small letters.
+    """
+
+    name: str
+    role: Role = Role.OPERATOR
+
+
+class NewPassword(Answer, frozen=True):
+    """A user, and the password for the next log-in, which is in no other answer."""
+
+    user: UserView
+    password: str
+
+
+class ChangeUser(Request, frozen=True, forbid_unknown_fields=True):
+    """`PATCH /v1/users/{name}`: all that is said is changed, or nothing.
+
+    `disabled` ends every log-in; when it is taken back, the password is that of before.
+    """
+
+    role: Role | None = None
+    disabled: bool | None = None
+
+
+class KeyView(Answer, frozen=True):
+    """An API key, without its text.
+
+    `seals`: SealIDs that it may use; null is every seal. It lets nobody in from `revoked_at` or
+    `expires_at` on. `used_at` is exact to five minutes.
+    """
+
+    id: str
+    name: str
+    role: Role
+    created_at: datetime
+    seals: list[str] | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    used_at: datetime | None = None
+
+
+class KeyViews(Answer, frozen=True):
+    """`GET /v1/keys`, oldest first; `next` is the cursor for `after`, null on the last page."""
+
+    keys: list[KeyView]
+    next: str | None = None
+
+
+class CreateKey(Request, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/keys`.
+
+    `name` is the business system's, for the log, 1 to 64 characters. `seals` are SealIDs, not local
+    names; without them the key may use every seal, those to come included.
+    """
+
+    name: str
+    role: Role = Role.OPERATOR
+    seals: (
+        Annotated[
+            list[Annotated[str, msgspec.Meta(min_length=1, max_length=64)]],
+            msgspec.Meta(min_length=1, max_length=MAX_SEALS),
+        ]
+        | None
+    ) = None
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class NewKey(Answer, frozen=True):
+    """A key, and its text for `Authorization: Bearer`, which is in no other answer."""
+
+    key: KeyView
+    text: str
 
 
 class Verification(Answer, frozen=True):

@@ -19,7 +19,6 @@ from hashseal_gateway.web.pages.seals import promptly
 from hashseal_gateway.web.pages.visitors import Form, Visitor, form_of, visitor_of
 from hashseal_gateway.web.parts import AnyRequest, Parts
 
-_LONGEST_NAME = 64
 _SAID = {"revoked": "Revoked. Nobody gets in with that key any more."}
 
 
@@ -38,7 +37,7 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
         form = await form_of(parts, visitor)
         try:
             key, text = await parts.users.create_key(
-                _name_of(form),
+                form.text("name"),
                 role=role_of(form),
                 seals=_seals_of(form),
                 expires_at=_end_of(form, parts.now()),
@@ -62,13 +61,6 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
         return redirection("/keys?said=revoked")
 
     return [list_keys, create_key, revoke_key]
-
-
-def _name_of(form: Form) -> str:
-    name = form.text("name")
-    if not 1 <= len(name) <= _LONGEST_NAME:
-        raise InvalidValue(f"a name has 1 to {_LONGEST_NAME} characters", field="name")
-    return name
 
 
 def _seals_of(form: Form) -> frozenset[str] | None:

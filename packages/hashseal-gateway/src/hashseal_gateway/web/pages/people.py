@@ -85,13 +85,13 @@ async def _change(parts: Parts, user: User, change: str, form: Form) -> str:
     """One change of a user; the word for what was done."""
     users = parts.users
     if change == "role":
-        await users.set_role(user.name, role_of(form))
+        await users.change(user.name, role=role_of(form))
         return "role"
     if change == "disable":
-        await users.disable(user.name, unless_last=True)
+        await users.change(user.name, disabled=True)
         return "disabled"
     if change == "enable":
-        await users.enable(user.name)
+        await users.change(user.name, disabled=False)
         return "enabled"
     if change == "totp":
         await users.remove_totp(user.name)
