@@ -212,7 +212,10 @@ class Document:
         if number in self._cache or entry is None or entry.kind != IN_USE:
             return self.resolve(Ref(number, 0))
         place = entry.place + self.base
-        return indirect_object(self.buffer, place, self._allowance, streams=False).value
+        found = indirect_object(self.buffer, place, self._allowance, streams=False)
+        if found.number != number:
+            raise PdfMalformed(f"another object stands at the offset of object {number}")
+        return found.value
 
     def _object(self, number: int) -> PdfObject:
         if number in self._cache:
