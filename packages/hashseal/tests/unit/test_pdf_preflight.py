@@ -320,6 +320,42 @@ def test_masses_are_refused(of: str, tmp_path: Path) -> None:
         pdf.preflight(path)
 
 
+PLAIN = (
+    b"<< /Type /XObject /Size [1 -2.5 .5] /Flag true /None null /In << /A [5 0 R] >> >>",
+    b"[5 0 R /XYZ null 792 0]",
+    generated_pdfs.stream("/Filter [/FlateDecode]", b"/Type /Page"),
+)
+ELSEWHERE = (
+    b"<< /Type /Page >>",
+    b"<</Type/Page/Parent 2 0 R>>",
+    b"<< /Type /P#61ge >>",
+    b"<< /A (endobj) /Type /Page >>",
+    b"<< /A <</B/C>> /Type % endobj\n/Page >>",
+    b"<< /A [ >> ] /Type /Page >>",
+    b"<< /A << ] >> /Type /Page >>",
+    b"<< /A <feed> /Type /Page >>",
+    b"<< /A [" + b"1 " * 4096 + b"] /Type /Page >>",
+)
+
+
+@pytest.mark.parametrize("item", ELSEWHERE)
+def test_a_page_out_of_reach_is_found_however_it_is_written(item: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(with_page("", {7: item}))
+    assert pdf.Finding(Kind.HIDDEN, 1, None) in pdf.preflight(path)
+
+
+@pytest.mark.parametrize("item", PLAIN)
+def test_what_is_plainly_no_page_is_not_read(item: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(with_page("", {7: item}))
+    with opened(path) as document:
+        assert document.plainly_lacks(7, b"/Page")
+        assert not document.plainly_lacks(3, b"/Page")
+        assert not document.plainly_lacks(8, b"/Page")
+    assert Kind.HIDDEN not in {one.kind for one in pdf.preflight(path)}
+
+
 def test_what_is_drawn_and_cannot_be_read_is_no_reason_to_refuse(tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
     octets = with_font("/XObject << /X 7 0 R >>", FORM)

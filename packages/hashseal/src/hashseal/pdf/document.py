@@ -44,6 +44,18 @@ _CACHED_OCTETS = 32 << 20
 _IN_MEMORY = 64 << 20
 _NUMBERS = re.compile(rb"\d{1,10}")
 _VERSION = re.compile(rb"%PDF-(\d\.\d)")
+_PLAIN_WITHIN = 1 << 12
+_WORD = rb"[\0\t\n\f\r ]++|/[A-Za-z0-9._+*,:-]++|[-+]?[0-9.]++|(?:R|true|false|null)(?![A-Za-z])"
+
+
+def _nested(inner: bytes) -> bytes:
+    return rb"\[(?:%b)*+\]|<<(?:%b)*+>>" % (inner, inner)
+
+
+_PLAIN = re.compile(  # arrays and dictionaries, three deep, of names, numbers and references
+    rb"\d{1,10} \d{1,5} obj[\t\n\r ]*+(?:%b)[\t\n\r ]*+(?:endobj|stream)"
+    % _nested(rb"%b|%b" % (_WORD, _nested(rb"%b|%b" % (_WORD, _nested(_WORD)))))
+)
 
 
 class Document:
@@ -198,6 +210,22 @@ class Document:
                 return value
             value = self._object(value.number)
         raise PdfMalformed("references form a loop")
+
+    def plainly_lacks(self, number: int, name: bytes) -> bool:
+        """Whether it can be seen without reading an object that no name in it begins like this one.
+
+        Never wrong when true, and much faster than reading: only small objects without strings,
+        comments and escapes are seen through, and no packed ones. The name is with its slash.
+        """
+        entry = self.entry(number)
+        if entry is None or entry.kind != IN_USE:
+            return False
+        place = entry.place + self.base
+        found = _PLAIN.match(self.buffer, place, place + _PLAIN_WITHIN)
+        if found is None:
+            return False
+        self._allowance.spend(len(found[0]))
+        return name not in found[0]
 
     def glance(self, number: int) -> PdfObject:
         """An object as it stands, strings still encrypted, and of a stream the dictionary alone.
@@ -377,8 +405,13 @@ class Document:
 
 
 @contextmanager
-def opened(path: Path, password: str | None = None) -> Iterator[Document]:
+def opened(
+    path: Path, password: str | None = None, *, in_memory: int = _IN_MEMORY
+) -> Iterator[Document]:
     """The document in a file, memory-mapped while the context lasts if it is large.
+
+    `in_memory` is the size in octets up to which it is read instead; what looks at little of a file
+    is better off with less.
 
     Raises:
         InputUnreadable: the file cannot be read.
@@ -389,7 +422,7 @@ def opened(path: Path, password: str | None = None) -> Iterator[Document]:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise PdfMalformed("the file is empty")
-            if size <= _IN_MEMORY:
+            if size <= in_memory:
                 yield Document(file.read(), password)
                 return
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:

@@ -34,6 +34,7 @@ _MAXIMUM_COVERING = 300  # of one page, each held against each
 _MAXIMUM_OBJECTS = 10_000  # a file with more is not searched for pages out of reach
 _MOVING = frozenset({b"RichMedia", b"3D", b"Screen", b"Movie", b"Sound"})
 _FONT_FILES = (b"FontFile", b"FontFile2", b"FontFile3")
+_IN_MEMORY = 1 << 20
 _MAXIMUM_ABOVE = 32  # nodes of the page tree from which resources are inherited
 
 _Part: TypeAlias = Literal[
@@ -91,7 +92,7 @@ def preflight(source: Path, password: str | None = None) -> tuple[Finding, ...]:
         PdfError: the file cannot be read.
         InputUnreadable: likewise.
     """
-    with opened(source, password) as document:
+    with opened(source, password, in_memory=_IN_MEMORY) as document:
         first: dict[Kind, int | None] = {}
         counts: dict[Kind, int] = {}
         for kind, page in _Search(document).all():
@@ -225,6 +226,8 @@ class _Search:
         numbers = {*range(1, top), *repaired}
         for number in sorted(numbers - reached):
             try:
+                if self._document.plainly_lacks(number, b"/Page"):
+                    continue
                 found = self._document.glance(number)
             except PdfMalformed:  # nothing reaches it, so it is no fault of the document
                 continue
