@@ -320,6 +320,20 @@ def test_masses_are_refused(of: str, tmp_path: Path) -> None:
         pdf.preflight(path)
 
 
+@pytest.mark.parametrize("by", ["cross-references", "a scan"])
+def test_a_broken_file_is_searched_as_any_reader_has_it(by: str, tmp_path: Path) -> None:
+    """A font that is broken, and two objects of one number: each way of reading finds another."""
+    path = tmp_path / "a.pdf"
+    link = f"<< /Subtype /Link /A {SCRIPT} >>".encode(), b"<< /Subtype /Link >>"
+    objects = generated_pdfs.one_page()
+    objects[2] = b"<< /Type /Pages /Kids [3 0 R 7 0 R] /Count 2 >>"
+    objects[7] = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Annots [8 0 R] >>"
+    objects[8], objects[9] = link if by == "cross-references" else link[::-1]
+    octets = generated_pdfs.with_table(objects).replace(b"9 0 obj", b"8 0 obj")
+    path.write_bytes(octets.replace(b"\n5 0 obj", b"\n5 0 obx"))
+    assert pdf.Finding(Kind.JAVASCRIPT, 1, 2) in pdf.preflight(path)
+
+
 PLAIN = (
     b"<< /Type /XObject /Size [1 -2.5 .5] /Flag true /None null /In << /A [5 0 R] >> >>",
     b"[5 0 R /XYZ null 792 0]",

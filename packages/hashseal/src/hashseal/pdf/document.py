@@ -61,6 +61,9 @@ _PLAIN = re.compile(  # arrays and dictionaries, three deep, of names, numbers a
 class Document:
     """The newest revision of a file.
 
+    An object that is broken has the file scanned, once, and all is as the scan found it from then
+    on. While `mends` is false it is null instead, and `broken` says that there was one.
+
     Raises:
         PdfMalformed: it is not a PDF that can be read.
         PdfPasswordRequired: it is encrypted and the password does not open it.
@@ -72,6 +75,8 @@ class Document:
         self.buffer = buffer
         self.handler: encryption.Handler | None = None
         self.repaired = False
+        self.mends = True
+        self.broken = False
         self.trailer: Dictionary = {}
         self._cache: dict[int, PdfObject] = {}
         self._unpacked: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
@@ -131,6 +136,15 @@ class Document:
         self._forget()
         if isinstance(encrypt, Ref):
             self._cache[encrypt.number] = dictionary
+
+    def repair(self) -> None:
+        """Scan the file, although its cross-references could be read.
+
+        Raises:
+            PdfMalformed: there is no page in it.
+            PdfLimit: it exceeds a limit.
+        """
+        self._repair()
 
     def _repair(self) -> None:
         found = crossreference.scan(self.buffer, self.base)
@@ -253,8 +267,11 @@ class Document:
         except PdfMalformed:
             if self.repaired or not self._opened:
                 raise
-            self._repair()
-            value = self._found(number)
+            if self.mends:
+                self._repair()
+                value = self._found(number)
+            else:
+                self.broken, value = True, None
         self._cache[number] = value
         return value
 

@@ -7,6 +7,7 @@ refuses nothing but files that cannot be read.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -88,16 +89,25 @@ class Finding:
 def preflight(source: Path, password: str | None = None) -> tuple[Finding, ...]:
     """Everything that was found, one entry for each kind.
 
+    Where an object is broken, some readers take the file as its cross-references have it, others as
+    a scan finds it: both are searched, and the more that was found of a kind is told.
+
     Raises:
         PdfError: the file cannot be read.
         InputUnreadable: likewise.
     """
     with opened(source, password, in_memory=_IN_MEMORY) as document:
+        document.mends = False
+        views = [list(_Search(document).all())]
+        if document.broken:
+            document.repair()
+            views.append(list(_Search(document).all()))
         first: dict[Kind, int | None] = {}
-        counts: dict[Kind, int] = {}
-        for kind, page in _Search(document).all():
-            first.setdefault(kind, page)
-            counts[kind] = counts.get(kind, 0) + 1
+        counts: Counter[Kind] = Counter()
+        for view in views:
+            counts |= Counter(kind for kind, _ in view)
+            for kind, page in view:
+                first.setdefault(kind, page)
         return tuple(Finding(kind, counts[kind], first[kind]) for kind in Kind if kind in counts)
 
 
