@@ -49,6 +49,7 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON object per file")]
 Url = Annotated[str | None, typer.Option(envvar="HASHSEAL_URL", help="the service's address")]
 Token = Annotated[str | None, typer.Option(envvar="HASHSEAL_TOKEN", help="API token")]
 UseSandbox = Annotated[bool, typer.Option("--sandbox", help="sign in this process, for tests")]
+Jobs = Annotated[int, typer.Option(min=1, max=32, help="files at the same time")]
 Force = Annotated[bool, typer.Option("--force", help="replace existing outputs")]
 Password = Annotated[
     str | None, typer.Option(envvar="HASHSEAL_PASSWORD", help="password of an encrypted file")
@@ -92,7 +93,7 @@ def sign_command(
     token: Token = None,
     use_sandbox: UseSandbox = False,
     as_json: Json = False,
-    jobs: Annotated[int, typer.Option(min=1, max=32, help="files at the same time")] = 1,
+    jobs: Jobs = 1,
     force: Force = False,
     password: Password = None,
     appearance: Appearance = None,
@@ -118,7 +119,8 @@ def sign_command(
                 overwrite=force,
                 visible=visible,
             )
-            return _signed(client.run(workflow))
+            made = _signed(client.run(workflow))
+            return {**made, "findings": _findings(source, password)}
 
         told = console.each(files, one, console.say_signed, as_json=as_json, jobs=jobs)
     _end(all_well=None not in told)
@@ -179,6 +181,7 @@ def prepare_command(
                 "request": msgspec.to_builtins(signing.request),
                 "idempotency_key": signing.idempotency_key,
                 "covered_fields": list(signing.prepared.covered_fields),
+                "findings": _findings(source, password),
             }
 
         told = console.each(files, one, console.say_prepared, as_json=as_json)
@@ -224,6 +227,7 @@ def verify(
     files: Files,
     trust_anchor: Anchor = None,
     as_json: Json = False,
+    jobs: Jobs = 1,
     password: Password = None,
     at: Annotated[
         datetime | None, typer.Option(help="judge as of this time (UTC); default: now")
@@ -238,7 +242,7 @@ def verify(
         shown: dict[str, Any] = msgspec.to_builtins(report)
         return {"file": str(source), **shown}
 
-    told = console.each(files, one, console.say_report, as_json=as_json)
+    told = console.each(files, one, console.say_report, as_json=as_json, jobs=jobs)
     _end(all_well=all(found is not None and found["verdict"] == "valid" for found in told))
 
 
@@ -266,16 +270,16 @@ def extend_command(
 
 
 @app.command()
-def inspect(files: Files, as_json: Json = False, password: Password = None) -> None:
-    """Show what a file is, as far as signing cares."""
+def inspect(files: Files, as_json: Json = False, jobs: Jobs = 1, password: Password = None) -> None:
+    """Show what a file is, as far as signing cares, and what a signature would not cover."""
 
     def one(source: Path) -> dict[str, Any]:
         found = dataclasses.asdict(pdf.inspect(source, password))
         for signature in found["signatures"]:
             signature["contents"] = len(signature["contents"])
-        return {"file": str(source), **found}
+        return {"file": str(source), **found, "findings": _findings(source, password)}
 
-    told = console.each(files, one, console.say_inspected, as_json=as_json)
+    told = console.each(files, one, console.say_inspected, as_json=as_json, jobs=jobs)
     _end(all_well=None not in told)
 
 
@@ -337,6 +341,18 @@ def _answer(path: Path) -> protocol.SignedDocuments:
         return msgspec.json.decode(_text(path), type=protocol.SignedDocuments)
     except msgspec.DecodeError as error:
         raise InputUnreadable(f"{path} is not an answer of /v1/documents/sign") from error
+
+
+def _findings(source: Path, password: str | None) -> list[dict[str, Any]] | None:
+    """What preflight finds in a file that was read already; None if it cannot search it.
+
+    Last of all, so that what is wrong with the file is said by the command itself.
+    """
+    try:
+        found = pdf.preflight(source, password)
+    except HashsealError:
+        return None
+    return [dataclasses.asdict(one) for one in found]
 
 
 def _signed(result: SigningResult) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from hashseal import pdf
 from hashseal_core.errors import HashsealError
 from hashseal_core.problems import problem_of
 
@@ -86,6 +87,7 @@ def say_signed(made: dict[str, Any]) -> None:
         )
     _warn_of_covered(made["covered_fields"])
     print(f"  charged   {made['charged']} call, signature {made['signature']}")
+    _warn_of_findings(made)
 
 
 def say_prepared(made: dict[str, Any]) -> None:
@@ -94,11 +96,23 @@ def say_prepared(made: dict[str, Any]) -> None:
     print(f"  hash      {made['hash_algorithm']} {made['hash']}")
     _warn_of_covered(made["covered_fields"])
     print(f"  state     {made['state']} (hashseal resume {made['state']})")
+    _warn_of_findings(made)
 
 
 def _warn_of_covered(fields: list[str]) -> None:
     if fields:
         print(f"  warning   the seal covers: {', '.join(fields)}")
+
+
+def _warn_of_findings(made: dict[str, Any]) -> None:
+    """What preflight found, one line each; a file that was resumed was searched before."""
+    if "findings" not in made:
+        return
+    found = made["findings"]
+    held = [f"holds {pdf.Finding(**one).words}" for one in found or ()]
+    for line in ["could not be searched"] if found is None else held:
+        text = f"warning: {made['file']}: {line}"
+        _err.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def say_extended(made: dict[str, Any]) -> None:
@@ -140,8 +154,12 @@ def say_inspected(found: dict[str, Any]) -> None:
     """What a file is."""
     width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, _WIDTH)
     for name, value in found.items():
-        if name != "signatures":
+        if name not in {"signatures", "findings"}:
             print(f"{name:24} {value}"[:width])
+    if found["findings"] is None:
+        print(f"{'finding':24} could not be searched")
+    for one in found["findings"] or ():
+        print(f"{'finding':24} {pdf.Finding(**one).words}")
     for one in found["signatures"]:
         print(f"{one['kind']:24} {one['field_name']} {one['subfilter']} {one['byte_range']}")
 

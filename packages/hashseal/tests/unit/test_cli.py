@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import generated_pdfs
 import pikepdf
 import pytest
 
@@ -66,6 +67,78 @@ def test_sign_verify_inspect_extend(folder: Path, monkeypatch, capfd) -> None:
         monkeypatch, capfd, "verify", "one.signed.pdf", "--trust-anchor", "root.pem", "--json"
     )
     assert json.loads(checked[1])["verdict"] == "valid"
+
+
+@pytest.fixture
+def scripted(folder: Path) -> Path:
+    """A file with a script and a font that is not in it."""
+    objects = generated_pdfs.one_page()
+    action = "/OpenAction << /S /JavaScript /JS (1) >>"
+    objects[1] = f"<< /Type /Catalog /Pages 2 0 R {action} >>".encode()
+    (folder / "scripted.pdf").write_bytes(generated_pdfs.with_table(objects))
+    return folder / "scripted.pdf"
+
+
+WARNED = (
+    "warning: scripted.pdf: holds javascript (1)\n"
+    "warning: scripted.pdf: holds font-not-embedded (1, first on page 1)\n"
+)
+FINDINGS = [
+    {"kind": "javascript", "count": 1, "page": None},
+    {"kind": "font-not-embedded", "count": 1, "page": 1},
+]
+
+
+@pytest.mark.parametrize("command", ["sign", "prepare"])
+def test_who_signs_is_warned(command: str, scripted: Path, monkeypatch, capfd) -> None:
+    arguments = command, "scripted.pdf", "--sandbox", "--force"
+    assert run(monkeypatch, capfd, *arguments)[::2] == (0, WARNED)
+    code, out, err = run(monkeypatch, capfd, *arguments, "--json")
+    assert (code, json.loads(out)["findings"], err) == (0, FINDINGS, "")
+    assert run(monkeypatch, capfd, command, "one.pdf", "--sandbox", "--force")[2] == ""
+    out = run(monkeypatch, capfd, command, "one.pdf", "--sandbox", "--force", "--json")[1]
+    assert json.loads(out)["findings"] == []
+
+
+def test_inspect_shows_what_a_signature_would_not_cover(scripted: Path, monkeypatch, capfd) -> None:
+    code, out, err = run(monkeypatch, capfd, "inspect", "scripted.pdf")
+    found = [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("finding")]
+    assert (code, found, err) == (
+        0,
+        ["javascript (1)", "font-not-embedded (1, first on page 1)"],
+        "",
+    )
+    out = run(monkeypatch, capfd, "inspect", "scripted.pdf", "--json")[1]
+    assert json.loads(out)["findings"] == FINDINGS
+
+
+def test_what_cannot_be_searched_is_signed_and_said(folder: Path, monkeypatch, capfd) -> None:
+    objects = generated_pdfs.one_page()
+    objects[1] = b"<< /Type /Catalog /Pages 2 0 R /Outlines 7 0 R >>"
+    objects[7] = b"<< /First 8 0 R >>"
+    objects[8] = b"[" + b"<< /First 8 0 R >> " * 2 + b"]"
+    Path("masses.pdf").write_bytes(generated_pdfs.with_table(objects))
+    code, _, err = run(monkeypatch, capfd, "sign", "masses.pdf", "--sandbox")
+    assert (code, err) == (0, "warning: masses.pdf: could not be searched\n")
+    out = run(monkeypatch, capfd, "sign", "masses.pdf", "--sandbox", "--force", "--json")[1]
+    assert json.loads(out)["findings"] is None
+    out = run(monkeypatch, capfd, "inspect", "masses.pdf")[1]
+    assert f"{'finding':24} could not be searched" in out.splitlines()
+
+
+def test_many_files_are_read_at_a_time_and_told_in_order(folder: Path, monkeypatch, capfd) -> None:
+    assert run(monkeypatch, capfd, "sign", "one.pdf", "--sandbox")[0] == 0
+    Path("junk.pdf").write_text("no PDF")
+    files = ["one.signed.pdf", "junk.pdf", "two.pdf", "one.pdf"]
+    for command, well in (("verify", "verdict"), ("inspect", "pages")):
+        code, out, _ = run(monkeypatch, capfd, command, *files, "--jobs", "3", "--json")
+        told = [json.loads(line) for line in out.splitlines()]
+        assert (code, [one["file"] for one in told]) == (1, files)
+        assert [well in one for one in told] == [True, False, True, True]
+        assert run(monkeypatch, capfd, command, "one.signed.pdf", "--jobs", "2")[0] == 0
+        assert run(monkeypatch, capfd, command, "one.pdf", "--jobs", "33")[0] == 2
+    alone = run(monkeypatch, capfd, "verify", *files)
+    assert run(monkeypatch, capfd, "verify", *files, "--jobs", "4") == alone
 
 
 def test_errors_are_plain(folder: Path, monkeypatch, capfd) -> None:

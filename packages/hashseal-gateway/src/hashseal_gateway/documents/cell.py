@@ -164,8 +164,7 @@ def _preflight(source: Path, password: str | None, refuse: tuple[str, ...]) -> t
     found = pdf.preflight(source, password)
     for finding in found:
         if finding.kind in refuse:
-            where = "" if finding.page is None else f", first on page {finding.page}"
-            raise PdfPolicy(f"the document holds {finding.kind} ({finding.count}{where})")
+            raise PdfPolicy(f"the document holds {finding.words}")
     return tuple(str(finding.kind) for finding in found)
 
 

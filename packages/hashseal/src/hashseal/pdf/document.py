@@ -44,10 +44,25 @@ _CACHED_OCTETS = 32 << 20
 _IN_MEMORY = 64 << 20
 _NUMBERS = re.compile(rb"\d{1,10}")
 _VERSION = re.compile(rb"%PDF-(\d\.\d)")
+_PLAIN_WITHIN = 1 << 12
+_WORD = rb"[\0\t\n\f\r ]++|/[A-Za-z0-9._+*,:-]++|[-+]?[0-9.]++|(?:R|true|false|null)(?![A-Za-z])"
+
+
+def _nested(inner: bytes) -> bytes:
+    return rb"\[(?:%b)*+\]|<<(?:%b)*+>>" % (inner, inner)
+
+
+_PLAIN = re.compile(  # arrays and dictionaries, three deep, of names, numbers and references
+    rb"\d{1,10} \d{1,5} obj[\t\n\r ]*+(?:%b)[\t\n\r ]*+(?:endobj|stream)"
+    % _nested(rb"%b|%b" % (_WORD, _nested(rb"%b|%b" % (_WORD, _nested(_WORD)))))
+)
 
 
 class Document:
     """The newest revision of a file.
+
+    An object that is broken has the file scanned, once, and all is as the scan found it from then
+    on. While `mends` is false it is null instead, and `broken` says that there was one.
 
     Raises:
         PdfMalformed: it is not a PDF that can be read.
@@ -60,6 +75,8 @@ class Document:
         self.buffer = buffer
         self.handler: encryption.Handler | None = None
         self.repaired = False
+        self.mends = True
+        self.broken = False
         self.trailer: Dictionary = {}
         self._cache: dict[int, PdfObject] = {}
         self._unpacked: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
@@ -119,6 +136,15 @@ class Document:
         self._forget()
         if isinstance(encrypt, Ref):
             self._cache[encrypt.number] = dictionary
+
+    def repair(self) -> None:
+        """Scan the file, although its cross-references could be read.
+
+        Raises:
+            PdfMalformed: there is no page in it.
+            PdfLimit: it exceeds a limit.
+        """
+        self._repair()
 
     def _repair(self) -> None:
         found = crossreference.scan(self.buffer, self.base)
@@ -199,6 +225,22 @@ class Document:
             value = self._object(value.number)
         raise PdfMalformed("references form a loop")
 
+    def plainly_lacks(self, number: int, name: bytes) -> bool:
+        """Whether it can be seen without reading an object that no name in it begins like this one.
+
+        Never wrong when true, and much faster than reading: only small objects without strings,
+        comments and escapes are seen through, and no packed ones. The name is with its slash.
+        """
+        entry = self.entry(number)
+        if entry is None or entry.kind != IN_USE:
+            return False
+        place = entry.place + self.base
+        found = _PLAIN.match(self.buffer, place, place + _PLAIN_WITHIN)
+        if found is None:
+            return False
+        self._allowance.spend(len(found[0]))
+        return name not in found[0]
+
     def glance(self, number: int) -> PdfObject:
         """An object as it stands, strings still encrypted, and of a stream the dictionary alone.
 
@@ -212,7 +254,10 @@ class Document:
         if number in self._cache or entry is None or entry.kind != IN_USE:
             return self.resolve(Ref(number, 0))
         place = entry.place + self.base
-        return indirect_object(self.buffer, place, self._allowance, streams=False).value
+        found = indirect_object(self.buffer, place, self._allowance, streams=False)
+        if found.number != number:
+            raise PdfMalformed(f"another object stands at the offset of object {number}")
+        return found.value
 
     def _object(self, number: int) -> PdfObject:
         if number in self._cache:
@@ -222,8 +267,11 @@ class Document:
         except PdfMalformed:
             if self.repaired or not self._opened:
                 raise
-            self._repair()
-            value = self._found(number)
+            if self.mends:
+                self._repair()
+                value = self._found(number)
+            else:
+                self.broken, value = True, None
         self._cache[number] = value
         return value
 
@@ -374,8 +422,13 @@ class Document:
 
 
 @contextmanager
-def opened(path: Path, password: str | None = None) -> Iterator[Document]:
+def opened(
+    path: Path, password: str | None = None, *, in_memory: int = _IN_MEMORY
+) -> Iterator[Document]:
     """The document in a file, memory-mapped while the context lasts if it is large.
+
+    `in_memory` is the size in octets up to which it is read instead; what looks at little of a file
+    is better off with less.
 
     Raises:
         InputUnreadable: the file cannot be read.
@@ -386,7 +439,7 @@ def opened(path: Path, password: str | None = None) -> Iterator[Document]:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise PdfMalformed("the file is empty")
-            if size <= _IN_MEMORY:
+            if size <= in_memory:
                 yield Document(file.read(), password)
                 return
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
