@@ -33,6 +33,7 @@ def files(folder: Path) -> Mapping[str, bytes]:
     found = {name: generated_pdfs.generate(name, folder) for name in generated_pdfs.NAMES}
     plain = generated_pdfs.with_table(generated_pdfs.one_page())
     found["encrypted-to-open"] = generated_pdfs.through_qpdf(plain, folder, *LOCKED)
+    found |= {"locked": found["encrypted-to-open"], "certified": generated_pdfs.certified(1)}
     found |= {name: make() for name, make in odd_pdfs.ODD.items()}
     known = sorted(CORPUS.rglob("*.pdf"))
     return found | {str(one.relative_to(CORPUS)): one.read_bytes() for one in known}
@@ -86,6 +87,7 @@ def test_each_is_signed_validly_or_refused(house, caller, tmp_path: Path) -> Non
             assert code in set(problems.all_codes())
     assert house.left() == before - len(signed)
     assert len(signed) > len(answers) * 0.7, [a.text for _, _, a in answers if a.status_code != 200]
+    assert told >= Counter(["signed", "pdf-password-required", "pdf-certified"])
     assert house.strays() == set()
 
     def judge(item: tuple[str, bytes, bytes]) -> None:
