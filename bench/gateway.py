@@ -31,6 +31,7 @@ from hashseal_core.algorithms import Level
 
 CALLERS, SECONDS, ROUNDS = 16, 6.0, 3
 SMALL = 20
+IDLE_SECONDS = 2.0
 MIB = 1 << 20
 PIECE = 1 << 18
 
@@ -48,6 +49,7 @@ class Caller:
             "Authorization": f"Bearer {running.key}",
             "Content-Type": "application/pdf",
         }
+        self._used = time.monotonic()
 
     def sign(self, source: Path, target: Path) -> None:
         """One file.
@@ -55,6 +57,8 @@ class Caller:
         Raises:
             RuntimeError: it was not signed.
         """
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self._http.close()  # the gateway will have, too; the next request opens it again
         headers = {**self._headers, "Content-Length": str(source.stat().st_size)}
         with source.open("rb") as file:
             self._http.request("POST", self._path, file, headers)
@@ -62,6 +66,7 @@ class Caller:
         with target.open("wb") as file:
             while piece := answer.read(PIECE):
                 file.write(piece)
+        self._used = time.monotonic()
         if answer.status != 200:
             raise RuntimeError(target.read_text())
 
