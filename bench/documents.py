@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import document_certificates
 import document_reference as reference
@@ -29,11 +30,15 @@ CASES = (
     ("1 GB PDF", 1 << 30, 64, 1.5, 1.05),
 )
 Work = Callable[[Path, Path], None]
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds of the rounds of one piece of work; `own` is the CPU of the calling thread alone."""
+    """Seconds of the rounds of one piece of work; `own` is the CPU of the calling thread alone.
+
+    `cpu` is that of this process, or of whatever clock the work was given.
+    """
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -47,18 +52,28 @@ def limit(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def in_turn(works: tuple[Work, ...], source: Path, target: Path, times: int = 1) -> list[Spent]:
-    """Each piece of work in each round, so that all meet the same weather; each time to a new file."""
+def in_turn(
+    works: tuple[Work, ...],
+    source: Path,
+    target: Path,
+    times: int = 1,
+    clocks: Mapping[Work, Clock] = MappingProxyType({}),
+) -> list[Spent]:
+    """Each piece of work in each round, so that all meet the same weather; each time to a new file.
+
+    `clocks` tell the CPU seconds of works that are not done in this process.
+    """
     spent = [Spent() for _ in works]
     targets = [target.with_name(f"{number}-{target.name}") for number in range(times)]
     for _ in range(ROUNDS):
         for work, found in zip(works, spent, strict=True):
-            wall, cpu, own = time.perf_counter(), time.process_time(), time.thread_time()
+            clock = clocks.get(work, time.process_time)
+            wall, cpu, own = time.perf_counter(), clock(), time.thread_time()
             for each in targets:
                 work(source, each)
             found.own.append((time.thread_time() - own) / times)
             found.wall.append((time.perf_counter() - wall) / times)
-            found.cpu.append((time.process_time() - cpu) / times)
+            found.cpu.append((clock() - cpu) / times)
             for each in targets:
                 each.unlink()
     return spent

@@ -19,6 +19,8 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature, validate_pdf_timestamp
 from pyhanko_certvalidator import ValidationContext
 
+VALID = "Signature is Valid."
+"""What Poppler says of a signature whose digest and value are right."""
 BYTE_RANGE = re.compile(rb"/ByteRange\s*\[\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*\]")
 
 
@@ -196,10 +198,16 @@ def pdfsig(path: Path) -> list[bool]:
 
     It cannot judge document timestamps and says so; these are left to the other judges.
     """
-    outcome = run("pdfsig", "-nocert", "-no-ocsp", path)
+    return [said == VALID for said in pdfsig_says(path)]
+
+
+def pdfsig_says(path: Path, password: str = "") -> list[str]:
+    """The same in Poppler's words; `password` opens the file."""
+    outcome = run("pdfsig", "-nocert", "-no-ocsp", "-upw", password, path)
     blocks = re.split(r"^Signature #", outcome.stdout, flags=re.MULTILINE)[1:]
     judged = [block for block in blocks if "Signature Type: unknown" not in block]
-    return ["- Signature Validation: Signature is Valid." in block for block in judged]
+    found = [re.search(r"^  - Signature Validation: (.*)$", one, re.MULTILINE) for one in judged]
+    return [one[1] if one else "not judged" for one in found]
 
 
 def mutool(path: Path) -> bool:

@@ -103,6 +103,8 @@ def test_a_hostile_file_is_verified(house, caller, name: str) -> None:
 
 SLOW = """
 import os, time
+def rehearse():
+    pass
 def work(order, ask):
     what = order.decode()
     if what == "spin":

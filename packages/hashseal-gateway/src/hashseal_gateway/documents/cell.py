@@ -17,6 +17,9 @@ from hashseal import pdf
 from hashseal.client.signing import PreparedSigning, SigningResult, prepare, resume, sign
 from hashseal.client.visible import BESIDE, HINT, VisibleSeal
 from hashseal.client.wire import OK, Reply, Request, Workflow
+from hashseal_core.algorithms import DigestAlgorithm, SignatureAlgorithm, SignatureScheme
+from hashseal_core.cms import verify_signature_value
+from hashseal_core.der import Reader
 from hashseal_core.errors import (
     HashsealError,
     Internal,
@@ -31,7 +34,29 @@ from hashseal_gateway.seals.appearance import place_of
 Ask = Callable[[bytes], bytes]
 COVERED = "covered-field"
 """The finding that the seal's picture covers a field of the form."""
+_PUBLISHED_KEY = bytes.fromhex(
+    "3059301306072a8648ce3d020106082a8648ce3d03010703420004"
+    "60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
+    "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299"
+)
+_PUBLISHED_SIGNATURE = bytes.fromhex(
+    "3046022100efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
+    "022100f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8"
+)
+"""P-256 with SHA-256 over `sample` (RFC 6979, A.2.5)."""
+_SOME_TIME = b"\x18\x0f20260101000000Z"
 _Result = TypeVar("_Result")
+
+
+def rehearse() -> None:
+    """Verify a published signature, and read a time: what that loads, no child loads again.
+
+    Some modules are loaded, and OpenSSL looks for its algorithms, only when a first value is
+    verified; in a process that reads one file, that would be for each file.
+    """
+    algorithm = SignatureAlgorithm(SignatureScheme.ECDSA, DigestAlgorithm.SHA256)
+    verify_signature_value(_PUBLISHED_KEY, algorithm, b"sample", _PUBLISHED_SIGNATURE)
+    Reader(_SOME_TIME).time()
 
 
 def work(octets: bytes, ask: Ask) -> bytes:

@@ -3,7 +3,8 @@
 It loads a module once, then forks a child for each order that comes over the socket FD. The child
 sets its limits before it opens anything, works, and ends: nothing of one file is there when the
 next is read. The module has a function `work(order, ask)`; `ask` hands octets to the gateway, which
-alone has the network, the token and the database, and gives back the answer.
+alone has the network, the token and the database, and gives back the answer. Its other function,
+`rehearse()`, does before the first fork what each child would otherwise have to do anew.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Order(msgspec.Struct, frozen=True):
 def main() -> None:
     """Fork a child for each socket that comes, until nobody is left to send one."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    work: Work = importlib.import_module(sys.argv[2]).work
+    module = importlib.import_module(sys.argv[2])
+    work: Work = module.work
+    module.rehearse()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the gateway says when it ends
     signal.signal(signal.SIGCHLD, _reap)
     gc.collect()
