@@ -64,7 +64,7 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
         caller.require(Permission.SET_SEALS)
         if caller.seals is not None and seal_id not in caller.seals:
             raise SealNotFound("the account has no such seal", field="seal_id")
-        asked = await _read(request)
+        asked = await _body(request)
         await parts.seals.set_defaults(seal_id, asked.name, asked.defaults, caller.id)
         known = await parts.seals.all(None)
         seal, said = next(pair for pair in known if pair[0].id == seal_id)
@@ -105,7 +105,7 @@ def _view(seal: protocol.Seal, said: SealDefaults | None) -> wire.SealView:
     )
 
 
-async def _read(request: AnyRequest) -> wire.SetDefaults:
+async def _body(request: AnyRequest) -> wire.SetDefaults:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UnsupportedMediaType("send application/json")
     octets = bytearray()
@@ -113,8 +113,17 @@ async def _read(request: AnyRequest) -> wire.SetDefaults:
         octets += chunk
         if len(octets) > _BODY:
             raise InvalidValue("a body has 16 KiB at most here")
+    return read_defaults(bytes(octets))
+
+
+def read_defaults(octets: bytes) -> wire.SetDefaults:
+    """The body of `PUT /v1/seals/{id}/defaults`.
+
+    Raises:
+        MalformedRequest, UnknownField, InvalidValue: without a word of what was sent.
+    """
     try:
-        return msgspec.json.decode(bytes(octets), type=wire.SetDefaults)
+        return msgspec.json.decode(octets, type=wire.SetDefaults)
     except msgspec.ValidationError as error:
         if "unknown field" in str(error):
             raise UnknownField("the body has a field that this operation does not have") from error
