@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import generated_pdfs
 import httpx2
@@ -11,6 +13,10 @@ import one_executor
 import pytest
 from cluster import OWNER, Cluster
 from premises import Premises, lasting, premises
+
+from hashseal_core.errors import HashsealError
+from hashseal_gateway.documents.folder import Folders, Report, Watch
+from hashseal_gateway.documents.options import DocumentOptions
 
 PLAIN = generated_pdfs.with_table(generated_pdfs.one_page())
 
@@ -100,3 +106,36 @@ def caller(house: Premises, seal: str) -> Caller:
 @pytest.fixture
 def key() -> str:
     return secrets.token_hex(8)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """Of a watch: nothing is in them."""
+    (tmp_path / "in").mkdir()
+    made = Folders(tmp_path / "in", tmp_path / "out", tmp_path / "out" / "failed")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def watch(house: Premises, seal: str, folders: Folders) -> Callable[..., Watch]:
+    """Makes one; `told` and `waited` is what they all have said."""
+    told: list[Report] = []
+    waited: list[HashsealError] = []
+
+    def made(**changes: Any) -> Watch:
+        appearance = changes.pop("appearance", None)
+        values = {
+            "at_once": 2,
+            "tell": told.append,
+            "waits": waited.append,
+            "now": house.gateway.work._now,
+            **changes,
+        }
+        options = DocumentOptions(seal=seal, appearance=appearance)
+        office = house.gateway.office
+        where = values.pop("folders", folders)
+        return Watch(where, house.gateway.documents, office.folder, options, **values)
+
+    made.told, made.waited = told, waited  # type: ignore[attr-defined]
+    return made

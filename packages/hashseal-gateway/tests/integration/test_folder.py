@@ -8,8 +8,8 @@ import os
 import time
 from pathlib import Path
 
-import generated_pdfs
 import pytest
+from watched import PLAIN, names, put
 
 from hashseal.client.visible import Visibility
 from hashseal_core.errors import ConfigurationInvalid, InvalidValue, ServiceUnreachable
@@ -17,44 +17,6 @@ from hashseal_gateway.cli.watching import _seen
 from hashseal_gateway.documents.folder import Folders, Watch, folder_caller
 from hashseal_gateway.documents.options import DocumentOptions
 from hashseal_gateway.seals.appearance import Appearance, of_place
-
-PLAIN = generated_pdfs.with_table(generated_pdfs.one_page())
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    (tmp_path / "in").mkdir()
-    made = Folders(tmp_path / "in", tmp_path / "out", tmp_path / "out" / "failed")
-    made.prepare()
-    return made
-
-
-def put(folders: Folders, name: str, octets: bytes = PLAIN) -> Path:
-    """A file that was put there a moment ago."""
-    path = folders.inbox / name
-    path.write_bytes(octets)
-    earlier = time.time() - 5
-    os.utime(path, (earlier, earlier))
-    return path
-
-
-@pytest.fixture
-def watch(house, seal: str, folders: Folders):
-    told = []
-
-    def made(**changes):
-        appearance = changes.pop("appearance", None)
-        values = {"at_once": 2, "tell": told.append, "now": house.gateway.work._now, **changes}
-        options = DocumentOptions(seal=seal, appearance=appearance)
-        office = house.gateway.office
-        return Watch(folders, house.gateway.documents, office.folder, options, **values)
-
-    made.told = told
-    return made
-
-
-def names(folder: Path) -> set[str]:
-    return {one.name for one in folder.iterdir() if one.is_file()}
 
 
 def test_signed_and_set_aside(house, folders: Folders, watch) -> None:
@@ -101,7 +63,7 @@ def test_a_kill_between_the_steps(
     class Killed(BaseException):
         pass
 
-    name = {"report": "_write", "output": "_move"}[behind]
+    name = {"report": "write", "output": "move"}[behind]
     real = getattr(folder, name)
 
     def and_die(*arguments):
@@ -162,6 +124,7 @@ def test_originals_are_kept_if_that_is_wanted(house, folders: Folders, seal: str
         DocumentOptions(seal=seal),
         at_once=1,
         tell=lambda _: None,
+        waits=lambda _: None,
         now=house.gateway.work._now,
     )
     house.do(watching.run(until_empty=True))

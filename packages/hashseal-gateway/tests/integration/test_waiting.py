@@ -13,6 +13,7 @@ import pytest
 
 from hashseal_core.errors import DocumentNotFound
 from hashseal_gateway.documents.model import State
+from hashseal_gateway.log.model import Entry, Search
 
 PLAIN = generated_pdfs.with_table(generated_pdfs.one_page())
 
@@ -129,6 +130,34 @@ def test_nothing_is_kept_for_ever(house, caller, monkeypatch: pytest.MonkeyPatch
         .get("/v1/log", params={"digest": made["digest_before"]})
         .json()["entries"]
     )
+
+
+@pytest.mark.parametrize(("days", "stays"), [(-1, True), (1, False)])
+def test_the_log_is_kept_as_long_as_it_is_said(house, key: str, days: int, stays: bool) -> None:
+    office, upkeep = house.gateway.office, house.gateway.upkeep
+    at = upkeep._now() - timedelta(days=office.settings.log_days + days)
+    entry = Entry(
+        number=0,
+        at=at,
+        document_id=key,
+        caller_kind="key",
+        caller_id=key,
+        caller_name=key,
+        way="call",
+        external_id=None,
+        seal_id=None,
+        level="B-T",
+        outcome="signed",
+        digest_before="0" * 64,
+        digest_after=None,
+        hash=None,
+        signature_id=None,
+        milliseconds=1,
+    )
+    house.do(office.log_store.add(entry))
+    house.do(upkeep.once())
+    found = house.do(office.log_store.find(Search(caller_id=key), 2))
+    assert [one.at for one in found] == ([at] if stays else [])
 
 
 def test_patience_ends(house, caller, monkeypatch: pytest.MonkeyPatch) -> None:

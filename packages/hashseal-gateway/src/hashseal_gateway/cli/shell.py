@@ -42,6 +42,13 @@ def read_moment(text: str | None, field: str) -> datetime | None:
         raise InvalidValue("times look like 2026-01-31T12:00:00Z", field=field) from error
 
 
+def printable(text: str) -> str:
+    r"""One line: what would begin another or steer a terminal is shown as `\n` or `\x1b`."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
 def show(values: dict[str, Any], *, as_json: bool) -> None:
     """Print values, a line each, or all as one JSON object."""
     if as_json:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +16,9 @@ import typer
 
 from hashseal.client.visible import Visibility
 from hashseal_core.algorithms import Level
-from hashseal_core.errors import InvalidValue
-from hashseal_gateway.cli.shell import Json
+from hashseal_core.errors import HashsealError, InvalidValue
+from hashseal_core.problems import problem_of
+from hashseal_gateway.cli.shell import Json, printable
 from hashseal_gateway.documents.folder import Folders, Report, Watch
 from hashseal_gateway.documents.options import DocumentOptions
 from hashseal_gateway.infra.data_folder import alone
@@ -50,7 +53,8 @@ def watch(
 ) -> None:
     """Sign every PDF that is put into IN; the signed file and a report appear in OUT.
 
-    The input goes when its output is there: the signed file begins with the same octets.
+    The input goes when its output is there: the signed file begins with the same octets. A
+    file that cannot be signed is set aside; while the service or a folder is away, all wait.
     """
     folders = Folders(inbox, outbox, failed or outbox / "failed", originals)
     folders.prepare()
@@ -59,12 +63,20 @@ def watch(
         if as_json:
             print(msgspec.json.encode(report).decode(), flush=True)
         elif report.detail is None:
-            print(f"{report.file}: signed, {report.output}", flush=True)
+            print(printable(f"{report.file}: signed, {report.output}"), flush=True)
         else:
-            print(f"{report.file}: {report.detail} ({report.outcome})", flush=True)
+            print(printable(f"{report.file}: {report.detail} ({report.outcome})"), flush=True)
+
+    def waits(error: HashsealError) -> None:
+        row = problem_of(error)
+        if as_json:
+            shown = {"code": row.code, "detail": error.detail, "action": row.action}
+            print(json.dumps(shown), flush=True)
+        else:
+            print(f"waiting: {printable(error.detail)} ({row.code})", file=sys.stderr, flush=True)
 
     options = DocumentOptions(seal=seal, level=level, appearance=_seen(appearance, seal_at))
-    asyncio.run(_watch(load(), folders, options, tell, until_empty=once))
+    asyncio.run(_watch(load(), folders, options, tell, waits, until_empty=once))
 
 
 def _seen(visibility: Visibility | None, place: str | None) -> Wanted:
@@ -86,6 +98,7 @@ async def _watch(
     folders: Folders,
     options: DocumentOptions,
     tell: Callable[[Report], None],
+    waits: Callable[[HashsealError], None],
     *,
     until_empty: bool,
 ) -> None:
@@ -99,6 +112,7 @@ async def _watch(
                 options,
                 at_once=settings.processes,
                 tell=tell,
+                waits=waits,
                 now=now,
             )
             task = asyncio.ensure_future(watching.run(until_empty=until_empty))

@@ -97,10 +97,19 @@ def make_durable(path: Path) -> None:
     """
     try:
         for one in (path, path.parent):
-            handle = os.open(one, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            flush(one)
     except OSError as error:
         raise StorageUnavailable("the gateway's disk takes no document now") from error
+
+
+def flush(path: Path) -> None:
+    """What a file, or a folder, holds survives a crash of the machine.
+
+    Raises:
+        OSError: that cannot be said.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -3,6 +3,9 @@
 A file is taken when it has not changed for a moment. Its output appears whole, in one step, and
 beside it a report; only then does the input go. A file that is still there after a kill is signed
 again under the key of this very file, which makes the same output and is charged once.
+
+One file that cannot be taken, or whose output cannot be named, stops no other. What concerns all of
+them (the service is away, a folder is full or cannot be written) is told, and waited for.
 """
 
 from __future__ import annotations
@@ -10,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import secrets
-import shutil
+import stat
+import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,6 +35,23 @@ from hashseal_core.errors import (
 )
 from hashseal_core.problems import problem_of
 from hashseal_gateway.documents.attempts import RESULT, SOURCE, make_durable
+from hashseal_gateway.documents.filing import (
+    FolderAway,
+    beside,
+    changeable,
+    copied,
+    fitted,
+    longest_name,
+    move,
+    opened,
+    remove_drafts,
+    same,
+    shown,
+    there,
+    usable,
+    write,
+    writing_into,
+)
 from hashseal_gateway.documents.model import Asked, Received, Way
 from hashseal_gateway.documents.options import DocumentOptions
 from hashseal_gateway.documents.ports import Places
@@ -37,22 +59,24 @@ from hashseal_gateway.documents.service import Documents, Result
 from hashseal_gateway.documents.work import FIRST_PAUSE, LONGEST_PAUSE
 from hashseal_gateway.users.model import Caller, Role
 
-AWAY = (Unavailable, QuotaExhausted, ConfigurationInvalid)
+AWAY = (Unavailable, QuotaExhausted, ConfigurationInvalid, FolderAway)
 """Errors for which the whole folder waits; any other is of one file, which is set aside."""
 SETTLED_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
-_PIECE = 1 << 20
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stands beside each output; `source` names the very file that was put in."""
+    """What stands beside each output; `source` names the very file that was put in.
+
+    `file` is its whole name, also where that of the output is shortened. `digest_before` is not
+    known of a file that cannot be read.
+    """
 
     file: str
     source: str
     outcome: str
     at: datetime
-    digest_before: str
+    digest_before: str | None = None
     output: str | None = None
     detail: str | None = None
     action: str | None = None
@@ -73,27 +97,65 @@ class Folders:
     failed: Path
     originals: Path | None = None
 
+    @property
+    def others(self) -> tuple[Path, ...]:
+        """All that is written into."""
+        wanted = (self.outbox, self.failed, self.originals)
+        return tuple(one for one in wanted if one is not None)
+
     def prepare(self) -> None:
         """Make what is missing; remove drafts that a kill left behind.
 
         Raises:
             ConfigurationInvalid: there is no inbox, or two of them are one.
-            OutputRefused: one cannot be made.
+            OutputRefused: one cannot be made, or cannot be used.
         """
         if not self.inbox.is_dir():
-            raise ConfigurationInvalid(f"{self.inbox} is not a folder")
-        others = [one for one in (self.outbox, self.failed, self.originals) if one is not None]
+            raise ConfigurationInvalid(f"{shown(self.inbox)} is not a folder")
         try:
-            for one in others:
+            for one in self.others:
                 one.mkdir(parents=True, exist_ok=True)
+            if any(one.samefile(self.inbox) for one in self.others):
+                raise ConfigurationInvalid("the folder that is watched cannot be one of the others")
+            for one in self.others:
+                remove_drafts(one)
         except OSError as error:
-            raise OutputRefused(f"{error.filename} cannot be made: {error.strerror}") from error
-        if any(one.samefile(self.inbox) for one in others):
-            raise ConfigurationInvalid("the folder that is watched cannot be one of the others")
-        for one in others:
-            for draft in one.iterdir():
-                if _DRAFT.fullmatch(draft.name):
-                    draft.unlink(missing_ok=True)
+            name = shown(error.filename or self.outbox)
+            raise OutputRefused(f"{name} cannot be used: {error.strerror}") from error
+
+    def check(self) -> None:
+        """Nothing is signed that could not be put down, and nothing that could not be removed.
+
+        Raises:
+            FolderAway: one of the folders cannot be written now.
+        """
+        for one in self.others:
+            usable(one)
+        changeable(self.inbox)
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A file as it was when it was taken; `digest` None if it could not be read."""
+
+    path: Path
+    seen: os.stat_result
+    digest: str | None
+
+    @property
+    def source(self) -> str:
+        """One name for this very file: put in once more, it is another."""
+        seen = self.seen
+        parts = (self.path.name, seen.st_dev, seen.st_ino, seen.st_mtime_ns, self.digest)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def unchanged(self) -> bool:
+        """It is still the same file.
+
+        Raises:
+            OSError: the system does not tell.
+        """
+        return same(self.seen, there(self.path))
 
 
 class Watch:
@@ -108,61 +170,84 @@ class Watch:
         *,
         at_once: int,
         tell: Callable[[Report], None],
+        waits: Callable[[HashsealError], None],
         now: Callable[[], datetime],
     ) -> None:
+        """`tell` hears of each file, `waits` why nothing goes on, once for each reason."""
         self._folders = folders
         self._documents = documents
         self._places = places
         self._options = options
         self._at_once = at_once
         self._tell = tell
+        self._waits = waits
         self._now = now
         self._seen: dict[Path, os.stat_result] = {}
+        self._left: dict[Path, os.stat_result] = {}
+        self._naming = threading.Lock()
 
     async def run(self, *, until_empty: bool = False) -> None:
         """Look until cancelled, or until nothing is left.
 
         Raises:
-            HashsealError: with `until_empty`, if the service is away.
+            HashsealError: with `until_empty`, if the service or a folder is away.
         """
-        pause = FIRST_PAUSE
+        pause, reason = FIRST_PAUSE, ""
         while True:
-            ready, waiting = self._look()
             try:
+                ready, waiting = self._look()
                 await self._take(ready)
-                pause = FIRST_PAUSE
-            except AWAY:
+            except AWAY as error:
                 if until_empty:
                     raise
+                if error.detail != reason:
+                    self._waits(error)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause, reason = min(2 * pause, LONGEST_PAUSE), error.detail
+                continue
+            pause, reason = FIRST_PAUSE, ""
             if until_empty and not ready and not waiting:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _look(self) -> tuple[list[Path], bool]:
-        """Files that have not changed for a moment, oldest first; whether there are others."""
-        found = {one: one.stat() for one in self._inputs()}
+        """Files that have not changed for a moment, oldest first; whether there are others.
+
+        Raises:
+            FolderAway: the inbox cannot be read.
+        """
+        try:
+            found = dict(self._inputs())
+        except OSError as error:
+            name = shown(self._folders.inbox)
+            raise FolderAway(f"{name} cannot be read: {error.strerror}") from error
+        self._left = {one: seen for one, seen in self._left.items() if same(found.get(one), seen)}
+        found = {one: seen for one, seen in found.items() if one not in self._left}
         ready = [
             one
             for one, seen in found.items()
-            if _same(self._seen.get(one), seen) and time.time() - seen.st_mtime >= SETTLED_SECONDS
+            if same(self._seen.get(one), seen) and time.time() - seen.st_mtime >= SETTLED_SECONDS
         ]
         self._seen = found
         return sorted(ready, key=lambda one: found[one].st_mtime), len(ready) < len(found)
 
-    def _inputs(self) -> Iterable[Path]:
+    def _inputs(self) -> Iterable[tuple[Path, os.stat_result]]:
+        """Regular files; links, folders, pipes and what is hidden are left alone."""
         for one in self._folders.inbox.iterdir():
-            plain = one.is_file() and not one.is_symlink() and not one.name.startswith(".")
-            if plain and one.suffix.lower() == ".pdf":
-                yield one
+            if one.suffix.lower() != ".pdf" or one.name.startswith("."):
+                continue
+            seen = there(one)
+            if seen is not None and stat.S_ISREG(seen.st_mode):
+                yield one, seen
 
     async def _take(self, files: list[Path]) -> None:
-        """Some at the same time; the first that finds the service away ends the round.
+        """Some at the same time; the first that finds something away ends the round.
 
         Raises:
             HashsealError: one of `AWAY`.
         """
+        if files:
+            self._folders.check()
         for start in range(0, len(files), self._at_once):
             together = [self._one(file) for file in files[start : start + self._at_once]]
             for outcome in await asyncio.gather(*together, return_exceptions=True):
@@ -172,169 +257,188 @@ class Watch:
     async def _one(self, file: Path) -> None:
         identity = secrets.token_hex(12)
         place = self._places.new_place(identity)
+        taken = _Input(file, self._seen[file], None)
+        report: Report | None
         try:
-            seen = await asyncio.to_thread(file.stat)
-            received = await asyncio.to_thread(_copied, file, place / SOURCE)
-            source = _name_of(file, seen, received.digest)
-            caller = folder_caller(self._folders.inbox)
-            asked = Asked(
-                id=identity,
-                caller=caller,
-                way=Way.FOLDER,
-                options=self._options,
-                request_key=self._documents.request_key(caller.id, source),
-            )
             try:
-                made = await self._documents.sign(asked, received, place / RESULT)
+                received = await asyncio.to_thread(copied, file, taken.seen, place / SOURCE)
+                if received is None:
+                    return  # somebody took it away, or writes to it
+                taken = _Input(file, taken.seen, received.digest)
+                made = await self._signed(identity, taken, received, place / RESULT)
+                report = await asyncio.to_thread(self._deliver, taken, made)
+                reason = await asyncio.to_thread(self._retire, taken)
             except AWAY:
                 raise
             except HashsealError as error:
-                await asyncio.to_thread(self._set_aside, file, seen, source, received, error)
-            else:
-                await asyncio.to_thread(self._deliver, file, seen, source, made)
-        except FileNotFoundError:
-            pass  # somebody took it away
+                report, reason = await asyncio.to_thread(self._set_aside, taken, error)
+            if report is not None:
+                self._tell(report)
+            if reason is not None:
+                self._left[file] = taken.seen
+                stays = f"the file stays where it is: {reason.detail}"
+                self._tell(self._report(taken, reason, detail=stays))
         finally:
             await asyncio.to_thread(self._places.discard, identity)
 
-    def _deliver(self, file: Path, seen: os.stat_result, source: str, made: Result) -> None:
-        """Report, then output, then the input goes: each in one step."""
-        document = made.document
-        target = self._free(file, source)
-        report = Report(
-            file=file.name,
-            source=source,
-            outcome="signed",
-            at=self._now(),
-            digest_before=document.digest_before,
-            output=target.name,
-            document_id=document.id,
-            signature_id=document.signature_id,
-            seal_id=document.seal_id,
-            level=document.level,
-            digest_after=document.digest_after,
-            findings=document.findings,
+    async def _signed(
+        self, identity: str, taken: _Input, received: Received, target: Path
+    ) -> Result:
+        """Signed under the key of this very file, if there is a name for the output.
+
+        Raises:
+            HashsealError: nothing was made.
+        """
+        with writing_into(self._folders.outbox):
+            await asyncio.to_thread(_free, self._folders.outbox, taken)
+        caller = folder_caller(self._folders.inbox)
+        asked = Asked(
+            id=identity,
+            caller=caller,
+            way=Way.FOLDER,
+            options=self._options,
+            request_key=self._documents.request_key(caller.id, taken.source),
         )
-        _write(_beside(target), msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-        made.path.chmod(seen.st_mode & 0o777)
-        _move(made.path, target)
-        if _same(seen, file.stat()):
-            if self._folders.originals is None:
-                file.unlink()
-            else:
-                _move(file, _numbered(self._folders.originals / file.name))
-        self._tell(report)
+        return await self._documents.sign(asked, received, target)
+
+    def _deliver(self, taken: _Input, made: Result) -> Report:
+        """Report, then output: each in one step.
+
+        Raises:
+            FolderAway: the outbox cannot be written now.
+            OutputRefused: it does not take this file.
+            StorageUnavailable: the gateway's disk does not keep the result.
+        """
+        document = made.document
+        make_durable(made.path)
+        with self._naming, writing_into(self._folders.outbox):
+            target = _free(self._folders.outbox, taken)
+            report = self._report(
+                taken,
+                outcome="signed",
+                output=shown(target.name),
+                document_id=document.id,
+                signature_id=document.signature_id,
+                seal_id=document.seal_id,
+                level=document.level,
+                digest_after=document.digest_after,
+                findings=document.findings,
+            )
+            made.path.chmod(taken.seen.st_mode & 0o777)
+            _put(made.path, target, report)
+        return report
+
+    def _retire(self, taken: _Input) -> HashsealError | None:
+        """The input that was signed goes; why it stays, if it does.
+
+        Raises:
+            FolderAway: none could go.
+        """
+        originals = self._folders.originals
+        try:
+            with self._naming, writing_into(originals or self._folders.inbox):
+                if not taken.unchanged():
+                    return None
+                if originals is None:
+                    taken.path.unlink(missing_ok=True)
+                else:
+                    move(taken.path, _free(originals, taken))
+        except OutputRefused as error:
+            return self._judged(taken, error)
+        return None
 
     def _set_aside(
-        self,
-        file: Path,
-        seen: os.stat_result,
-        source: str,
-        received: Received,
-        error: HashsealError,
-    ) -> None:
-        row = problem_of(error)
-        target = _numbered(self._folders.failed / file.name)
-        report = Report(
-            file=file.name,
-            source=source,
-            outcome=row.code,
-            at=self._now(),
-            digest_before=received.digest,
-            output=target.name,
-            detail=error.detail,
-            action=row.action,
-        )
-        _write(_beside(target), msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-        if _same(seen, file.stat()):
-            _move(file, target)
-        self._tell(report)
+        self, taken: _Input, error: HashsealError
+    ) -> tuple[Report | None, HashsealError | None]:
+        """A file that is not signed, with its reason; if it cannot be moved, why it stays.
 
-    def _free(self, file: Path, source: str) -> Path:
-        """A name in the outbox that nobody has, or that an attempt at this very file took."""
-        wanted = self._folders.outbox / file.name
-        for number in range(1, 1_000_000):
-            target = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
-            if not target.exists() or _source_of(_beside(target)) == source:
-                return target
-        raise OutputRefused(f"{self._folders.outbox} has too many files of one name")
+        Raises:
+            FolderAway: none could be set aside.
+        """
+        folder = self._folders.failed
+        try:
+            with self._naming, writing_into(folder):
+                if not taken.unchanged():
+                    return None, None
+                target = _free(folder, taken)
+                report = self._report(taken, error, output=shown(target.name))
+                _put(taken.path, target, report)
+        except OutputRefused as refused:
+            return self._report(taken, error), self._judged(taken, refused)
+        return report, None
+
+    def _judged(self, taken: _Input, error: OutputRefused) -> HashsealError | None:
+        """Why this one file stays; None if it is gone.
+
+        Raises:
+            FolderAway: it is the folder, not the file.
+        """
+        with writing_into(self._folders.inbox):
+            if there(taken.path) is None:
+                return None
+        if isinstance(error, FolderAway):
+            if not isinstance(error.__cause__, PermissionError):
+                raise error
+            self._folders.check()
+        return error
+
+    def _report(self, taken: _Input, error: HashsealError | None = None, **values: Any) -> Report:
+        if error is not None:
+            row = problem_of(error)
+            values = {"outcome": row.code, "detail": error.detail, "action": row.action} | values
+        return Report(
+            file=shown(taken.path.name),
+            source=taken.source,
+            at=self._now(),
+            digest_before=taken.digest,
+            **values,
+        )
 
 
 def folder_caller(inbox: Path) -> Caller:
     """Who asks: the folder itself, with the rights of whoever may write into it."""
-    path = str(inbox.resolve())
-    identity = hashlib.sha256(path.encode()).hexdigest()[:16]
-    return Caller("folder", identity, path, Role.OPERATOR)
+    path = inbox.resolve()
+    identity = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Caller("folder", identity, shown(path), Role.OPERATOR)
 
 
-def _name_of(file: Path, seen: os.stat_result, digest: str) -> str:
-    """One name for this very file: put in once more, it is another."""
-    parts = (file.name, seen.st_dev, seen.st_ino, seen.st_mtime_ns, digest)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+def _put(source: Path, target: Path, report: Report) -> None:
+    """First the report, so that one knows whose the file is; it goes if the file does not come.
+
+    Raises:
+        OSError: neither is there, or both are as they were.
+    """
+    write(beside(target), msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    try:
+        move(source, target)
+    except OSError:
+        with suppress(OSError):
+            if there(target) is None:
+                beside(target).unlink()
+        raise
 
 
-def _same(left: os.stat_result | None, right: os.stat_result) -> bool:
-    if left is None:
-        return False
-    return (left.st_ino, left.st_size, left.st_mtime_ns) == (
-        right.st_ino,
-        right.st_size,
-        right.st_mtime_ns,
-    )
+def _free(folder: Path, taken: _Input) -> Path:
+    """A name in this folder that nobody has, or that an attempt at this very file took.
 
-
-def _copied(file: Path, target: Path) -> Received:
-    digest, size = hashlib.sha256(), 0
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as writing, file.open("rb") as reading:
-        while piece := reading.read(_PIECE):
-            writing.write(piece)
-            digest.update(piece)
-            size += len(piece)
-    return Received(target, size, digest.hexdigest())
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f"{target.name}.json")
+    Raises:
+        OSError: the folder is away, or can give this file no name.
+        OutputRefused: they are all taken.
+    """
+    most = longest_name(folder)
+    for number in range(1, 1_000_000):
+        target = folder / fitted(taken.path.name, number, most)
+        report = beside(target)
+        if there(target) is None and there(report) is None:
+            return target
+        if _source_of(report) == taken.source:
+            return target
+    raise OutputRefused(f"{shown(folder)} has too many files of one name")
 
 
 def _source_of(report: Path) -> str | None:
     try:
-        return msgspec.json.decode(report.read_bytes(), type=Report).source
+        with opened(report) as file:
+            return msgspec.json.decode(file.read(), type=Report).source
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _numbered(wanted: Path) -> Path:
-    """This name, or with a number if it is taken."""
-    number, found = 1, wanted
-    while found.exists():
-        number += 1
-        found = wanted.with_stem(f"{wanted.stem}-{number}")
-    return found
-
-
-def _write(target: Path, octets: bytes) -> None:
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        draft.write_bytes(octets)
-        make_durable(draft)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _move(source: Path, target: Path) -> None:
-    """Whole or not at all, also from another file system."""
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        try:
-            os.link(source, draft)
-        except OSError:
-            shutil.copyfile(source, draft)
-        make_durable(draft)
-        draft.replace(target)
-        make_durable(target)
-        source.unlink()
-    finally:
-        draft.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from hashseal_core.errors import HashsealError
+from hashseal_core.errors import HashsealError, Internal
 from hashseal_core.problems import error_from, problem_of
 from hashseal_gateway.documents.options import SigningOptions
 
@@ -142,6 +142,33 @@ class Failed(Outcome, frozen=True, tag="failed"):
 
 
 orders = msgspec.msgpack.Decoder(Sign | Prepare | Resume | Unpack)
-questions = msgspec.msgpack.Decoder(Call | Record)
-outcomes = msgspec.msgpack.Decoder(Signed | Prepared | Unpacked | Failed)
 replies = msgspec.msgpack.Decoder(Reply | Failed | None)
+_questions: msgspec.msgpack.Decoder[Call | Record] = msgspec.msgpack.Decoder(Call | Record)
+_outcomes: msgspec.msgpack.Decoder[Signed | Prepared | Unpacked | Failed] = msgspec.msgpack.Decoder(
+    Signed | Prepared | Unpacked | Failed
+)
+_NONSENSE = "the process that reads the file said what it should not"
+
+
+def read_question(octets: bytes) -> Call | Record:
+    """What a confined process asks; a file may have taken it over.
+
+    Raises:
+        Internal: it is no question.
+    """
+    try:
+        return _questions.decode(octets)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Internal(_NONSENSE) from error
+
+
+def read_outcome(octets: bytes) -> Signed | Prepared | Unpacked | Failed:
+    """How a confined process says that its order has ended; a file may have taken it over.
+
+    Raises:
+        Internal: it is no outcome.
+    """
+    try:
+        return _outcomes.decode(octets)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Internal(_NONSENSE) from error

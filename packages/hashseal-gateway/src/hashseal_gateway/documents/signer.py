@@ -88,13 +88,13 @@ class Signer:
     ) -> _Kind:
         async def answer(octets: bytes) -> bytes:
             try:
-                made = await self._answer(messages.questions.decode(octets), record)
+                made = await self._answer(messages.read_question(octets), record)
             except HashsealError as error:
                 return msgspec.msgpack.encode(messages.Failed.of(error))
             return msgspec.msgpack.encode(made)
 
         octets = await self._confined.run(msgspec.msgpack.encode(order), size, answer)
-        outcome = messages.outcomes.decode(octets)
+        outcome = messages.read_outcome(octets)
         if isinstance(outcome, messages.Failed):
             if outcome.code == AnswerMismatch.code:
                 self._service.forget()

@@ -13,7 +13,7 @@ from hashseal_gateway.web import batches, documents, keys, reading, users, verif
 from hashseal_gateway.web.observing import Observed
 from hashseal_gateway.web.openapi import document
 from hashseal_gateway.web.pages import failures, site
-from hashseal_gateway.web.parts import AnyRequest, Parts, json
+from hashseal_gateway.web.parts import AnyRequest, Parts, json, path_of
 from hashseal_gateway.web.problems import on_error
 
 _UNREADY = 503
@@ -45,7 +45,7 @@ def application(parts: Parts) -> Observed:
 def _on_error(request: AnyRequest, error: Exception) -> Response[Any]:
     """Problem details for programs; a page for a browser that came to an address without any."""
     wanted = request.headers.get("accept", "")
-    if "text/html" not in wanted or request.url.path.startswith("/v1/"):
+    if "text/html" not in wanted or path_of(request).startswith("/v1/"):
         return on_error(request, error)
     return failures.on_error(request, error)
 

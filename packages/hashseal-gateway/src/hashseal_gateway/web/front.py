@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from litestar import Request
 
@@ -51,7 +51,7 @@ class Front:
                     "the pages are at another address: open them at the gateway's public_url"
                 )
             return
-        found = urlsplit(origin.lower())
+        found = _parted(origin.lower())
         if found.netloc != _host(request).lower():
             raise Denied(
                 "the proxy in front hides the address that you opened; "
@@ -89,7 +89,7 @@ class Front:
 
 def is_loopback(netloc: str) -> bool:
     """A host, with or without a port, is this very machine."""
-    host = urlsplit(f"//{netloc}").hostname or ""
+    host = _parted(f"//{netloc}").hostname or ""
     if host in _LOOPBACK_NAMES:
         return True
     found = _address(host)
@@ -98,12 +98,20 @@ def is_loopback(netloc: str) -> bool:
 
 def _place(url: str) -> tuple[str, str, int | None]:
     """Scheme, host and port; browsers leave out the usual port (RFC 6454, 6.1)."""
-    found = urlsplit(url.lower())
+    found = _parted(url.lower())
     try:
         port = found.port
     except ValueError:
         return found.scheme, found.netloc, None
     return found.scheme, found.hostname or "", port or _USUAL.get(found.scheme)
+
+
+def _parted(url: str) -> SplitResult:
+    """Its parts; none of an address that cannot be one."""
+    try:
+        return urlsplit(url)
+    except ValueError:  # such as `[` without its other half
+        return urlsplit("")
 
 
 def _host(request: AnyRequest) -> str:

@@ -34,6 +34,7 @@ from hashseal_gateway.web.upload import Body, Limits
 
 AnyRequest = Request[Any, Any, Any]
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class Clock(Protocol):
@@ -84,12 +85,17 @@ def scope_of(request: AnyRequest) -> Scope:
     return scope
 
 
+def path_of(request: AnyRequest) -> str:
+    """The path that is asked for; `request.url` is none if the query is not UTF-8."""
+    return str(request.scope["path"])
+
+
 def body_of(request: AnyRequest) -> Body:
     """The body, to be read once."""
     length = request.headers.get("content-length", "")
     return Body(
         content_type=request.headers.get("content-type", ""),
-        content_length=int(length) if length.isdigit() else None,
+        content_length=int(length) if _LENGTH.fullmatch(length) else None,
         query=cast("Mapping[str, str]", request.query_params),
         stream=request.stream(),
     )

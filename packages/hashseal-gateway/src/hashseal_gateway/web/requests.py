@@ -38,8 +38,18 @@ async def read(request: AnyRequest, model: type[_Model]) -> _Model:
         octets += chunk
         if len(octets) > _BODY:
             raise InvalidValue("a body has 16 KiB at most here")
+    return read_octets(bytes(octets), model)
+
+
+def read_octets(octets: bytes, model: type[_Model]) -> _Model:
+    """One JSON object; an error has no word of what was sent.
+
+    Raises:
+        MalformedRequest: it is not JSON.
+        UnknownField, InvalidValue: it is not what the operation takes.
+    """
     try:
-        return msgspec.json.decode(bytes(octets), type=model)
+        return msgspec.json.decode(octets, type=model)
     except msgspec.ValidationError as error:
         if "unknown field" in str(error):
             raise UnknownField("the body has a field that this operation does not have") from error

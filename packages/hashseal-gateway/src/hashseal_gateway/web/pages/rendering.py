@@ -16,6 +16,7 @@ from litestar.response import Redirect
 from hashseal_gateway.users.model import Permission
 from hashseal_gateway.web.pages.assets import assets
 from hashseal_gateway.web.pages.visitors import TOKEN, Visitor
+from hashseal_gateway.web.parts import path_of
 
 HTML = "text/html"
 HEADERS: Mapping[str, str] = {
@@ -82,7 +83,7 @@ def page(
     **values: Any,
 ) -> Response[bytes]:
     """One page; the template knows `visitor`, the menu and these values."""
-    path = visitor.request.url.path if visitor else ""
+    path = path_of(visitor.request) if visitor else ""
     menu = [
         (address, title, _is_here(address, path))
         for address, title, permission in MENU

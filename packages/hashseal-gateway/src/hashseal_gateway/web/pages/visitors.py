@@ -17,7 +17,7 @@ from litestar.datastructures import Cookie
 
 from hashseal_core.errors import Denied, InvalidValue, MalformedRequest, UnsupportedMediaType
 from hashseal_gateway.users.model import Caller, Permission
-from hashseal_gateway.web.parts import AnyRequest, Parts
+from hashseal_gateway.web.parts import AnyRequest, Parts, path_of
 
 TOKEN = "form_token"  # noqa: S105 - a field's name
 TOKEN_HEADER = "x-form-token"  # noqa: S105 - for what scripts send
@@ -149,6 +149,15 @@ async def read_form(request: AnyRequest) -> Form:
         octets += chunk
         if len(octets) > _FORM_OCTETS:
             raise InvalidValue("a form has 64 KiB at most")
+    return read_fields(bytes(octets))
+
+
+def read_fields(octets: bytes) -> Form:
+    """A form (application/x-www-form-urlencoded).
+
+    Raises:
+        MalformedRequest, InvalidValue: it is none.
+    """
     try:
         pairs = parse_qsl(
             octets.decode("ascii"),
@@ -219,7 +228,7 @@ def _address_of(request: AnyRequest) -> str:
     if request.method != "GET":
         return "/"
     query = request.scope.get("query_string", b"").decode("latin-1")
-    path = quote(request.url.path, safe="/@:+,;=-._~")
+    path = quote(path_of(request), safe="/@:+,;=-._~")
     return next_address(f"{path}?{query}" if query else path)
 
 
