@@ -73,8 +73,7 @@ def extend(
         if found.validation is None and not found.revoked:
             raise EvidenceUnavailable("the service knows none of the certificates in this file")
         material = check_material(found.validation) if found.validation else ValidationMaterial()
-        for contents in leaves.contents:
-            pdf.add_validation(draft, material, contents=contents, password=password)
+        pdf.add_validation(draft, material, contents=leaves.contents, password=password)
         prepared = pdf.prepare_timestamp(
             draft,
             contents_size=TIMESTAMP_SIZE,

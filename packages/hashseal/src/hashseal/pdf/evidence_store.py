@@ -34,12 +34,13 @@ def add_validation(
     target: Path,
     material: ValidationMaterial,
     *,
-    contents: bytes | None = None,
+    contents: Sequence[bytes] = (),
     password: str | None = None,
 ) -> None:
     """Append the material to the target in place, merged with what is stored already.
 
-    With `contents`, the /Contents of a signature with its padding, a VRI entry is made for it.
+    `contents` are the /Contents of signatures with their padding: each that has no VRI entry yet is
+    given one. It is one update of the file however many they are, and none if nothing is new.
 
     Raises:
         PdfError: the file cannot be read.
@@ -63,11 +64,13 @@ def add_validation(
                 changed = True
             if references:
                 vri[single] = references
-        if contents is not None and vri:
-            identifier = hashlib.sha1(contents, usedforsecurity=False).hexdigest().upper().encode()
+        if contents and vri:
             entries = dict(as_dictionary(document.resolve(store.get(b"VRI"))))
-            if identifier not in entries:
-                entries[identifier] = update.add(vri)
+            known_entries = len(entries)
+            for identifier in map(_identifier, contents):
+                if identifier not in entries:
+                    entries[identifier] = update.add(vri)
+            if len(entries) > known_entries:
                 store[b"VRI"] = entries
                 changed = True
         if not changed:
@@ -84,6 +87,11 @@ def add_validation(
             file.write(octets)
     except OSError as error:
         raise OutputRefused(f"{target.name} cannot be written: {error.strerror}") from None
+
+
+def _identifier(contents: bytes) -> bytes:
+    """The key of a signature's entry in /VRI (EN 319 142-1, 5.4.2.3)."""
+    return hashlib.sha1(contents, usedforsecurity=False).hexdigest().upper().encode()
 
 
 def _merge(
