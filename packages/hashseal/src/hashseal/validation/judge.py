@@ -119,6 +119,7 @@ class _Judge:
         self._material = Material(reader, anchors, self._bags.values())
         self.permission = following.certified_with(self._found)
         self._policy = following.policy(self.permission)
+        self._policy.expect(reader, (one.signed_revision for one in self._found))
 
     async def all(self) -> tuple[SignatureReport, ...]:
         """Newest first, so that each timestamp vouches for what stands before it."""

@@ -3,14 +3,17 @@
 pyHanko holds every later revision against the signed one, for every signature: a file that was
 extended 120 times has 121 timestamps and 240 revisions, and would be compared 15,000 times.
 
-Here each revision is held against the one before it, by the same rules, and only once. Rules that
-keep what is shown from each revision to the next keep it from the first to the last; what came in
-between is bound by them as well. Where a step is not permitted so, or touches a field that the
-signature locks, that revision is held against the signed one, as pyHanko does.
+Here a signature's revision is compared with those up to the next signature, and what follows that
+with the next one, by the same rules, and only once. Rules that keep what is shown from each
+signature to the next keep it from the first to the last; what came in between is bound by them as
+well. Where a step is not permitted so, or touches a field that the signature locks, that revision
+is held against the signed one, as pyHanko does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from pyhanko.pdf_utils.misc import PdfReadError
@@ -29,7 +32,19 @@ class StepwisePolicy(StandardDiffPolicy):
 
     def __init__(self, *rules: Any, **more: Any) -> None:
         super().__init__(*rules, **more)
-        self._steps: dict[tuple[int, MDPPerm | None], DiffResult | None] = {}
+        self._signed: set[int] = set()
+        self._steps: dict[tuple[int, int, MDPPerm | None], DiffResult | None] = {}
+
+    def expect(self, reader: PdfFileReader, signed: Iterable[int]) -> None:
+        """Before the reviews of one file: the revisions in which it was signed.
+
+        When an object appeared and was last changed is asked for very often, too; pyHanko would
+        look through all sections each time.
+        """
+        self._signed.update(signed)
+        history: Any = reader.xrefs
+        for name in ("get_last_change", "get_introducing_revision"):
+            setattr(history, name, cache(getattr(history, name)))
 
     def review_file(
         self,
@@ -41,8 +56,10 @@ class StepwisePolicy(StandardDiffPolicy):
         """The highest level of the revisions after `base_revision`, a number; or the fault."""
         level, fields = ModificationLevel.NONE, set[str]()
         signed = reader.get_historical_resolver(base_revision)
-        for revision in range(signed.revision + 1, reader.xrefs.total_revisions):
-            found = self._step(reader, revision, doc_mdp)
+        before = signed.revision
+        for revision in range(before + 1, reader.xrefs.total_revisions):
+            found = self._step(reader, before, revision, doc_mdp)
+            before = revision if revision in self._signed else before
             if found is None or _locked(found, field_mdp_spec):
                 after = reader.get_historical_resolver(revision)
                 try:
@@ -54,15 +71,14 @@ class StepwisePolicy(StandardDiffPolicy):
         return DiffResult(level, fields)
 
     def _step(
-        self, reader: PdfFileReader, revision: int, doc_mdp: MDPPerm | None
+        self, reader: PdfFileReader, before: int, after: int, doc_mdp: MDPPerm | None
     ) -> DiffResult | None:
-        """What a revision does to the one before it; None if that is not permitted."""
-        key = revision, doc_mdp
+        """What one revision does to an earlier one; None if that is not permitted."""
+        key = before, after, doc_mdp
         if key not in self._steps:
-            before = reader.get_historical_resolver(revision - 1)
-            after = reader.get_historical_resolver(revision)
+            old, new = map(reader.get_historical_resolver, (before, after))
             try:
-                self._steps[key] = self.apply(before, after, doc_mdp=doc_mdp)
+                self._steps[key] = self.apply(old, new, doc_mdp=doc_mdp)
             except (SuspiciousModification, PdfReadError):
                 self._steps[key] = None
         return self._steps[key]
