@@ -87,7 +87,7 @@ def test_a_file_that_was_extended_forty_times(tmp_path: Path, source: Path, cloc
     assert report.verdict == "valid"
     assert len(report.signatures) == times + 2
     assert {(one.level, one.revocation) for one in report.signatures} == {("B-LTA", "checked")}
-    assert {one.changes for one in report.signatures} == {"evidence"}
+    assert {one.changes for one in report.signatures[:-1]} == {"evidence"}
     assert current.read_bytes().count(b"%%EOF") == 4 + 2 * times
     assert pdf.inspect(current).dss_ocsp_responses > 2 * times
 
