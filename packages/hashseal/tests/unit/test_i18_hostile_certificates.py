@@ -73,7 +73,9 @@ def test_each_limit_says_what_to_do(
     with signed.open("rb") as file:
         assert report_on(file, question).verdict == "valid"
         monkeypatch.setattr(limits, limit, 1)
-        with pytest.raises(LimitExceeded, match=f"{told}.*; at most 1 are verified: .*(ask|extend)"):
+        with pytest.raises(
+            LimitExceeded, match=f"{told}.*; at most 1 are verified: .*(ask|extend)"
+        ):
             report_on(file, question)
 
 

@@ -64,15 +64,11 @@ def add_validation(
                 changed = True
             if references:
                 vri[single] = references
-        if contents and vri:
-            entries = dict(as_dictionary(document.resolve(store.get(b"VRI"))))
-            known_entries = len(entries)
-            for identifier in map(_identifier, contents):
-                if identifier not in entries:
-                    entries[identifier] = update.add(vri)
-            if len(entries) > known_entries:
-                store[b"VRI"] = entries
-                changed = True
+        entries = dict(as_dictionary(document.resolve(store.get(b"VRI"))))
+        missing = {one for one in map(_identifier, contents) if vri and one not in entries}
+        if missing:
+            store[b"VRI"] = {**entries, **{one: update.add(vri) for one in sorted(missing)}}
+            changed = True
         if not changed:
             return
         place = root.get(b"DSS")

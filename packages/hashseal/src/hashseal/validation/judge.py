@@ -147,7 +147,9 @@ class _Judge:
         status: Any = None
         for require in (True, False):
             status = await async_validate_pdf_timestamp(
-                embedded, self._material.context(stamped_at, require=require), diff_policy=self._policy
+                embedded,
+                self._material.context(stamped_at, require=require),
+                diff_policy=self._policy,
             )
             if status.trusted or status.revoked:
                 break

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from asn1crypto import core, crl, ocsp, x509
 from pyhanko.pdf_utils.decode_limits import DecodePurpose
+from pyhanko.pdf_utils.misc import get_and_apply
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
@@ -23,7 +24,8 @@ from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
 from hashseal.validation import limits
 
-_Given, _Read = TypeVar("_Given"), TypeVar("_Read")
+_Given = TypeVar("_Given")
+_Read = TypeVar("_Read")
 _NEXT, _FRESHEST = 3, 1
 _TOLERANCE, _WITHOUT_END = timedelta(seconds=1), timedelta(minutes=30)
 """As pyHanko has it: how exact clocks are, and how long what names no nextUpdate counts."""
@@ -68,7 +70,7 @@ class Material:
             _EXTENDED,
         )
         self._anchors = anchors
-        answers = [*chain.from_iterable(_read(responses, _answers))]
+        answers: list[OCSPContainer] = [*chain.from_iterable(_read(responses, _answers))]
         own = chain(_read(certificates, x509.Certificate.load), *_read(answers, _responders))
         self._certificates = [*{one.sha256: one for one in readable(own)}.values()]
         together = {one.sha256: one for one in chain(self._certificates, *bags)}
@@ -111,10 +113,10 @@ class Material:
 
 def _stored(reader: PdfFileReader) -> list[list[bytes]]:
     """The distinct octets in each array of the DSS (EN 319 142-1, 5.4.2.2)."""
-    store = reader.root["/DSS"] if "/DSS" in reader.root else {}
+    store = get_and_apply(reader.root, "/DSS", lambda one: one, default={})
     found = []
     for key, purpose in _KINDS:
-        streams = store[key] if key in store else ()
+        streams = get_and_apply(store, key, list, default=[])
         limits.require(
             len(streams), limits.MAX_STATUS_OBJECTS, f"entries in {key} of its store", _EXTENDED
         )
@@ -143,7 +145,7 @@ def readable(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate]
 
 
 def _answers(octets: bytes) -> list[OCSPContainer]:
-    return OCSPContainer.load_multi(ocsp.OCSPResponse.load(octets))
+    return list(OCSPContainer.load_multi(ocsp.OCSPResponse.load(octets)))
 
 
 def _responders(container: OCSPContainer) -> list[x509.Certificate]:

@@ -27,7 +27,7 @@ from pyhanko.sign.diff_analysis import (
 from pyhanko.sign.fields import FieldMDPSpec, MDPPerm
 
 
-class StepwisePolicy(StandardDiffPolicy):
+class StepwisePolicy(StandardDiffPolicy):  # type: ignore[misc]
     """pyHanko's rules, for one file: what was found of a revision is kept."""
 
     def __init__(self, *rules: Any, **more: Any) -> None:
