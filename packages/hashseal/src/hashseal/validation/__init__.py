@@ -61,7 +61,11 @@ def validate(
     if outcome.returncode == _LIMIT_EXCEEDED:
         raise PdfLimit(outcome.stdout.decode())
     if outcome.returncode < 0:
-        raise PdfLimit("validation needed more memory or time than it may have")
+        raise PdfLimit(
+            f"validation needed more than {limits.CPU_SECONDS} s of CPU or "
+            f"{limits.MEMORY_OCTETS >> 20} MiB of memory: the file is too intricate, or was extended "
+            "too often"
+        )
     if outcome.returncode != 0:
         raise PdfMalformed("no report could be made: the validator, pyHanko, cannot read the file")
     return msgspec.json.decode(outcome.stdout, type=Report)

@@ -1,7 +1,7 @@
 """What a file may ask of the validator: counted before pyHanko works with it (I18).
 
-A file that is extended every month for ten years, with fresh status data each time, stays within
-all of these. Whatever gets past the counts is ended by the limits on CPU and memory.
+A file that is extended a hundred times, with fresh status data each time, stays far within these
+counts. Whatever gets past them is ended by the limits on CPU and memory.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import chain, groupby
 from typing import Any, TypeVar
 
@@ -71,7 +72,7 @@ class Material:
         )
         self._anchors = anchors
         answers: list[OCSPContainer] = [*chain.from_iterable(_read(responses, _answers))]
-        own = chain(_read(certificates, x509.Certificate.load), *_read(answers, _responders))
+        own = chain(certificates, *_read(answers, _responders))
         self._certificates = [*{one.sha256: one for one in readable(own)}.values()]
         together = {one.sha256: one for one in chain(self._certificates, *bags)}
         limits.require(
@@ -134,22 +135,25 @@ def _read(items: Iterable[_Given], read: Callable[[_Given], _Read]) -> Iterator[
             continue
 
 
-def readable(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate]:
-    """Those that pyHanko can file by subject, key and serial number."""
+def readable(encoded: Iterable[bytes]) -> list[x509.Certificate]:
+    """Those of the certificates (DER) that pyHanko can file by subject, key and serial number."""
+    return list(_read(encoded, _filed))
 
-    def filed(certificate: x509.Certificate) -> x509.Certificate:
-        SimpleCertificateStore().register(certificate)
-        return certificate
 
-    return list(_read(certificates, filed))
+@lru_cache(2 * limits.MAX_STORED_CERTIFICATES)
+def _filed(octets: bytes) -> x509.Certificate:
+    """Most signatures of a file bring the same ones."""
+    certificate = x509.Certificate.load(octets)
+    SimpleCertificateStore().register(certificate)
+    return certificate
 
 
 def _answers(octets: bytes) -> list[OCSPContainer]:
     return list(OCSPContainer.load_multi(ocsp.OCSPResponse.load(octets)))
 
 
-def _responders(container: OCSPContainer) -> list[x509.Certificate]:
-    return list(container.extract_basic_ocsp_response()["certs"] or ())
+def _responders(container: OCSPContainer) -> list[bytes]:
+    return [one.dump() for one in container.extract_basic_ocsp_response()["certs"] or ()]
 
 
 def _answer(container: OCSPContainer) -> _Status:
