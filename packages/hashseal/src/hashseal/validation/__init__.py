@@ -63,8 +63,8 @@ def validate(
     if outcome.returncode < 0:
         raise PdfLimit(
             f"validation needed more than {limits.CPU_SECONDS} s of CPU or "
-            f"{limits.MEMORY_OCTETS >> 20} MiB of memory: the file is too intricate, or was extended "
-            "too often"
+            f"{limits.MEMORY_OCTETS >> 20} MiB of memory: the file is too intricate, or "
+            "was extended too often"
         )
     if outcome.returncode != 0:
         raise PdfMalformed("no report could be made: the validator, pyHanko, cannot read the file")
