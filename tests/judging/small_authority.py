@@ -156,18 +156,20 @@ def signed_again(octets: bytes) -> bytes:
     return _signed(octets, _Issued("Seal", root), root, field="Again")
 
 
-def stamped_again(octets: bytes, box: tuple[int, int, int, int] | None) -> bytes:
+def stamped_again(
+    octets: bytes, box: tuple[int, int, int, int] | None, field: str = "Stamp"
+) -> bytes:
     """A document timestamp of a strange authority, in a field that can be seen if it has a box."""
     unit = _Issued("Unit", _Issued("Root", None), stamping=True)
     writer = IncrementalPdfFileWriter(io.BytesIO(octets))
     if box is not None:
-        fields.append_signature_field(writer, fields.SigFieldSpec("Stamp", box=box))
+        fields.append_signature_field(writer, fields.SigFieldSpec(field, box=box))
         kept = io.BytesIO()
         writer.write(kept)
         writer = IncrementalPdfFileWriter(kept)
     stamper = DummyTimeStamper(unit.asn1, unit.asn1_key, SimpleCertificateStore())
     out = io.BytesIO()
-    signers.PdfTimeStamper(stamper, field_name="Stamp").timestamp_pdf(
+    signers.PdfTimeStamper(stamper, field_name=field).timestamp_pdf(
         writer, "sha256", validation_context=None, output=out
     )
     return out.getvalue()

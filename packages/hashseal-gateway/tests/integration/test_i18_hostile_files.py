@@ -8,12 +8,14 @@ import time
 from functools import cache
 from pathlib import Path
 
+import attacks
 import generated_pdfs
+import hostile_bags
 import hostile_pdfs
 import pytest
 from process_tree import peak
 
-from hashseal.validation import judge
+from hashseal.validation import limits
 from hashseal_core.errors import PdfLimit
 from hashseal_gateway.infra.confinement import (
     CPU_SECONDS,
@@ -101,6 +103,33 @@ def test_a_hostile_file_is_verified(house, caller, name: str) -> None:
     assert house.strays() == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("hundred", "103 certificates in Seal"),
+        ("hundred in the token", "certificates in Seal and its timestamps"),
+        ("same name", "14 certificates are named"),
+        ("same name in the token", "certificates are named"),
+    ],
+)
+def test_hostile_certificates_are_verified(house, caller, name: str, told: str) -> None:
+    """Refused for what they are, before anybody tries to build their chains."""
+    document, _ = hostile_bags.made(name, attacks.prepared())
+    spent = children_cpu()
+    answer = caller.http.post("/v1/verify", content=document, headers=PDF)
+    assert (answer.status_code, answer.json()["code"]) == (422, "pdf-limit"), answer.text
+    assert told in answer.json()["detail"]
+    assert children_cpu() - spent < SECONDS
+    assert house.strays() == set()
+    assert caller.http.get("/healthz").status_code == 200
+
+
+def children_cpu() -> float:
+    """Seconds of CPU of the children of this process that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 SLOW = """
 import os, time
 def rehearse():
@@ -155,8 +184,8 @@ def test_what_never_ends_is_ended(house, confined, what: str) -> None:
 
 def test_the_limits_are_those_of_the_promise() -> None:
     assert CPU_SECONDS < WALL_SECONDS <= SECONDS
-    assert judge.CPU_SECONDS < SECONDS
-    assert MEMORY == judge.MEMORY_OCTETS == 512 << 20
+    assert limits.CPU_SECONDS < SECONDS
+    assert MEMORY == limits.MEMORY_OCTETS == 512 << 20
 
 
 def test_a_nursery_that_was_killed_is_started_again(house, confined) -> None:

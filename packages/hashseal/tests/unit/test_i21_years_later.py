@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hashseal import sandbox, validation
+from hashseal import pdf, sandbox, validation
 from hashseal.client.extending import extend
 from hashseal.client.signing import sign
 from hashseal_core.algorithms import Level
@@ -69,6 +69,27 @@ def test_yearly_extensions_keep_a_file_valid(tmp_path: Path, source: Path, clock
     assert {one.level for one in report.signatures} == {"B-LTA"}
     assert [one.kind for one in report.signatures] == ["signature"] + 6 * ["timestamp"]
     assert all(one.revocation == "checked" for one in report.signatures)
+
+
+def test_a_file_that_was_extended_forty_times(tmp_path: Path, source: Path, clock) -> None:
+    """Each time with status data that the file does not have yet; nothing is stored twice."""
+    now, current, times = datetime.now(UTC), source.with_name("0.pdf"), 40
+    for time in range(times + 1):
+        clock(time * 8 * DAY)
+        with sandbox.running(tmp_path / "sandbox") as opened:
+            if time == 0:
+                opened.client.run(sign(source, current, level=Level.B_LTA))
+            else:
+                before, current = current, source.with_name(f"{time}.pdf")
+                opened.client.run(extend(before, current))
+            anchor = opened.trust_anchor
+    report = validation.validate(current, [anchor], at=now + (times * 8 + 1) * DAY)
+    assert report.verdict == "valid"
+    assert len(report.signatures) == times + 2
+    assert {(one.level, one.revocation) for one in report.signatures} == {("B-LTA", "checked")}
+    assert {one.changes for one in report.signatures[:-1]} == {"evidence"}
+    assert current.read_bytes().count(b"%%EOF") == 4 + 2 * times
+    assert pdf.inspect(current).dss_ocsp_responses > 2 * times
 
 
 @pytest.mark.parametrize("level", [Level.B_B, Level.B_T, Level.B_LT])

@@ -117,9 +117,9 @@ def test_embed_refuses_another_file_and_a_signature_that_is_too_large(tmp_path: 
 def test_evidence_is_stored_once(tmp_path: Path) -> None:
     target = made(tmp_path / "a.pdf")
     material = ValidationMaterial(certificates=(b"c",), ocsp_responses=(b"o",), crls=())
-    add_validation(target, material, contents=b"s")
+    add_validation(target, material, contents=(b"s",))
     size = target.stat().st_size
-    add_validation(target, material, contents=b"s")
+    add_validation(target, material, contents=(b"s",))
     assert target.stat().st_size == size
     assert inspect(target).dss_certificates == 1
 

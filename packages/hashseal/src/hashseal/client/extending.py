@@ -48,10 +48,14 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class _Leaves:
-    """Signing certificates in the file, by serial number, and each signature's /Contents."""
+    """Signing certificates in the file, by serial number, and each signature's /Contents.
+
+    `contents` leaves document timestamps out, for which no VRI entry is made; `number` counts them.
+    """
 
     certificates: dict[int, bytes]
     contents: tuple[bytes, ...]
+    number: int
 
 
 def extend(
@@ -73,8 +77,7 @@ def extend(
         if found.validation is None and not found.revoked:
             raise EvidenceUnavailable("the service knows none of the certificates in this file")
         material = check_material(found.validation) if found.validation else ValidationMaterial()
-        for contents in leaves.contents:
-            pdf.add_validation(draft, material, contents=contents, password=password)
+        pdf.add_validation(draft, material, contents=leaves.contents, password=password)
         prepared = pdf.prepare_timestamp(
             draft,
             contents_size=TIMESTAMP_SIZE,
@@ -97,7 +100,7 @@ def extend(
         return Extension(
             source=source,
             output=output,
-            signatures=len(leaves.contents),
+            signatures=leaves.number,
             timestamp_at=stamp.generated_at,
             timestamp_serial=str(tsp.parse_token(token).content.serial),
             material=material,
@@ -110,6 +113,7 @@ def _leaves(source: Path, password: str | None) -> _Leaves:
     """Certificates of every signer and every timestamping unit; what cannot be read is left out."""
     certificates: dict[int, bytes] = {}
     contents: list[bytes] = []
+    number = 0
     for embedded in pdf.read_signatures(source, password):
         try:
             signed_data = cms.parse(cms.strip_padding(embedded.contents))
@@ -120,10 +124,12 @@ def _leaves(source: Path, password: str | None) -> _Leaves:
             continue
         for der in signers:
             certificates[x509.load_der_x509_certificate(der).serial_number] = der
-        contents.append(embedded.contents)
-    if not contents:
+        number += 1
+        if embedded.kind == "signature":
+            contents.append(embedded.contents)
+    if not number:
         raise PdfUnsupported("the file has no signature that could be extended")
-    return _Leaves(certificates, tuple(contents))
+    return _Leaves(certificates, tuple(contents), number)
 
 
 def _named(leaves: _Leaves, found: protocol.CollectedValidation) -> tuple[tuple[str, str], ...]:

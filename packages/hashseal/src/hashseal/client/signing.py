@@ -278,7 +278,7 @@ def _complete(
     if answer.validation is not None:
         contents = made.signature.ljust(prepared.contents_length // 2, b"\0")
         material = material_of(answer.validation)
-        pdf.add_validation(draft, material, contents=contents, password=password)
+        pdf.add_validation(draft, material, contents=(contents,), password=password)
     stamped_at = None
     if level is Level.B_LTA:
         stamped_at, more = yield from _follow_up(draft, made.id, signing, password)

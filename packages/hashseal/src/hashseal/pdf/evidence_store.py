@@ -34,12 +34,13 @@ def add_validation(
     target: Path,
     material: ValidationMaterial,
     *,
-    contents: bytes | None = None,
+    contents: Sequence[bytes] = (),
     password: str | None = None,
 ) -> None:
     """Append the material to the target in place, merged with what is stored already.
 
-    With `contents`, the /Contents of a signature with its padding, a VRI entry is made for it.
+    `contents` are the /Contents of signatures with their padding: each that has no VRI entry yet is
+    given one. It is one update of the file however many they are, and none if nothing is new.
 
     Raises:
         PdfError: the file cannot be read.
@@ -63,13 +64,11 @@ def add_validation(
                 changed = True
             if references:
                 vri[single] = references
-        if contents is not None and vri:
-            identifier = hashlib.sha1(contents, usedforsecurity=False).hexdigest().upper().encode()
-            entries = dict(as_dictionary(document.resolve(store.get(b"VRI"))))
-            if identifier not in entries:
-                entries[identifier] = update.add(vri)
-                store[b"VRI"] = entries
-                changed = True
+        entries = dict(as_dictionary(document.resolve(store.get(b"VRI"))))
+        missing = {one for one in map(_identifier, contents) if vri and one not in entries}
+        if missing:
+            store[b"VRI"] = {**entries, **{one: update.add(vri) for one in sorted(missing)}}
+            changed = True
         if not changed:
             return
         place = root.get(b"DSS")
@@ -84,6 +83,11 @@ def add_validation(
             file.write(octets)
     except OSError as error:
         raise OutputRefused(f"{target.name} cannot be written: {error.strerror}") from None
+
+
+def _identifier(contents: bytes) -> bytes:
+    """The key of a signature's entry in /VRI (EN 319 142-1, 5.4.2.3)."""
+    return hashlib.sha1(contents, usedforsecurity=False).hexdigest().upper().encode()
 
 
 def _merge(

@@ -24,13 +24,14 @@ from pyhanko.sign.diff_analysis import (
     ObjectStreamRule,
     SigFieldCreationRule,
     SigFieldModificationRule,
-    StandardDiffPolicy,
     XrefStreamRule,
 )
 from pyhanko.sign.diff_analysis.rules.form_field_rules import is_field_visible
 from pyhanko.sign.fields import enumerate_sig_fields
 
-MAX_REVISIONS = 256
+from hashseal.validation import limits
+from hashseal.validation.stepwise import StepwisePolicy
+
 _TAIL, _END = 4096, b"%%EOF"
 _HEX = b"0123456789abcdefABCDEF"
 _FORM_FILLING = 2
@@ -38,8 +39,8 @@ _SHOWN_BY_READERS = ("/Title", "/Author", "/Subject", "/Keywords")
 _DRAWS_FIELDS = ("/DR", "/DA", "/Q", "/NeedAppearances")
 
 
-def _policy(*more: Any) -> StandardDiffPolicy:
-    return StandardDiffPolicy(
+def _policy(*more: Any) -> StepwisePolicy:
+    return StepwisePolicy(
         global_rules=[
             CatalogModificationRule(),
             DocInfoRule().as_qualified(ModificationLevel.LTA_UPDATES),
@@ -52,12 +53,11 @@ def _policy(*more: Any) -> StandardDiffPolicy:
     )
 
 
-STRICT, WITH_FORMS = _policy(), _policy(GenericFieldModificationRule())
-
-
-def policy(permission: int | None) -> StandardDiffPolicy:
-    """The rules for a document that is certified with this permission, or not at all."""
-    return WITH_FORMS if permission is not None and permission >= _FORM_FILLING else STRICT
+def policy(permission: int | None) -> StepwisePolicy:
+    """The rules for one document, certified with this permission or not at all."""
+    if permission is not None and permission >= _FORM_FILLING:
+        return _policy(GenericFieldModificationRule())
+    return _policy()
 
 
 def covers(embedded: Any) -> bool:
@@ -162,10 +162,14 @@ def removed(reader: PdfFileReader) -> tuple[str, ...]:
     """The fields that were signed in an earlier revision and are not now, or by another signature.
 
     Raises:
-        ValueError: more revisions than any honest file has.
+        LimitExceeded: more revisions than are verified.
     """
-    if reader.total_revisions > MAX_REVISIONS:
-        raise ValueError("too many revisions")
+    limits.require(
+        reader.total_revisions,
+        limits.MAX_REVISIONS,
+        "revisions",
+        "ask the signer for a file that was updated less often before it was signed",
+    )
     now = _signed_fields(reader)
     gone: dict[str, None] = {}
     for revision in range(reader.total_revisions - 1):

@@ -13,6 +13,7 @@ file, at the time at which each certificate was used.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import sys
@@ -31,36 +32,39 @@ from pyhanko.sign.validation import (
     async_validate_pdf_signature,
     async_validate_pdf_timestamp,
 )
-from pyhanko.sign.validation.dss import DocumentSecurityStore
-from pyhanko.sign.validation.errors import NoDSSFoundError
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
-from pyhanko_certvalidator import ValidationContext
 
-from hashseal.validation import following
+from hashseal.validation import following, limits
+from hashseal.validation.limits import LimitExceeded
+from hashseal.validation.material import Material, readable
 from hashseal.validation.report import RAW_KEY, Question, Report, SignatureReport, conclude
 from hashseal_core.certificates import RAW_SIGNING
 from hashseal_core.errors import PdfPasswordRequired
 
-MEMORY_OCTETS = 512 << 20
-CPU_SECONDS = 9
-MAX_SIGNATURES = 32
-MAX_CERTIFICATES = 16
-MAX_STORED_CERTIFICATES = 64
-MAX_STATUS_OBJECTS = 64
-UNREADABLE, PASSWORD_NEEDED = 1, 3
+_TOKENS = ("signature_time_stamp_token", "content_time_stamp", "archive_time_stamp_token")
+UNREADABLE, PASSWORD_NEEDED, LIMIT_EXCEEDED = 1, 3, 4
 
 
 def main() -> int:
     """Judge one file; the exit code says why there is no report."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OCTETS, MEMORY_OCTETS))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    path = Path(sys.argv[1])
+    seconds = limits.CPU_SECONDS + limits.more_seconds(path.stat().st_size)
+    resource.setrlimit(resource.RLIMIT_AS, (limits.MEMORY_OCTETS, limits.MEMORY_OCTETS))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     logging.disable(logging.CRITICAL)
+    gc.disable()  # this process ends with the file: looking for garbage is an eighth of the work
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
     try:
-        with Path(sys.argv[1]).open("rb") as file:
+        with path.open("rb") as file:
             report = report_on(file, question)
     except PdfPasswordRequired:
         return PASSWORD_NEEDED
+    except LimitExceeded as error:
+        sys.stdout.buffer.write(str(error).encode())
+        return LIMIT_EXCEEDED
+    except (MemoryError, RecursionError):
+        sys.stdout.write("the file needs more memory, or is nested deeper, than a file may be")
+        return LIMIT_EXCEEDED
     except Exception:  # noqa: BLE001 - whatever a hostile file provokes, the answer is the same
         return UNREADABLE
     sys.stdout.buffer.write(msgspec.json.encode(report))
@@ -72,6 +76,7 @@ def report_on(file: BinaryIO, question: Question) -> Report:
 
     Raises:
         PdfPasswordRequired: encrypted, and the password does not open it.
+        LimitExceeded: more signatures, certificates, … than are verified.
         Exception: of any type, whatever the validator stumbles over in a hostile file.
     """
     reader = PdfFileReader(file, strict=False)
@@ -110,20 +115,13 @@ class _Judge:
         self, reader: PdfFileReader, anchors: list[x509.Certificate], now: datetime
     ) -> None:
         self._reader = reader
-        self._anchors = anchors
         self._now = now
-        try:
-            self._dss: Any = DocumentSecurityStore.read_dss(reader)
-        except NoDSSFoundError:
-            self._dss = None
-        if self._dss is not None and (
-            len(self._dss.certs) > MAX_STORED_CERTIFICATES
-            or len(self._dss.ocsps) + len(self._dss.crls) > MAX_STATUS_OBJECTS
-        ):
-            raise ValueError("too much validation material")
         self._found, self._unreadable = _collect(reader)
+        self._bags = {id(one): _bag(one) for one in self._found}
+        self._material = Material(reader, anchors, self._bags.values())
         self.permission = following.certified_with(self._found)
         self._policy = following.policy(self.permission)
+        self._policy.expect(reader, (one.signed_revision for one in self._found))
 
     async def all(self) -> tuple[SignatureReport, ...]:
         """Newest first, so that each timestamp vouches for what stands before it."""
@@ -132,8 +130,10 @@ class _Judge:
         for embedded in reversed(self._found):
             timestamp = str(embedded.sig_object["/Type"]) == "/DocTimeStamp"
             try:
-                _require_few_certificates(embedded)
+                self._material.require_few_chains(self._bags[id(embedded)])
                 one = await (self._timestamp if timestamp else self._signature)(embedded, proof)
+            except (LimitExceeded, MemoryError):
+                raise
             except Exception as error:  # noqa: BLE001 - a hostile signature is a finding, no crash
                 kind = "timestamp" if timestamp else "signature"
                 one = _unreadable(embedded.field_name, kind, type(error).__name__)
@@ -144,24 +144,14 @@ class _Judge:
                 proof = _Proof(one.time, until, whole)
         return (*reversed(reports), *self._unreadable)
 
-    def _context(self, moment: datetime, *, require: bool) -> ValidationContext:
-        arguments = {
-            "trust_roots": self._anchors,
-            "allow_fetching": False,
-            "revocation_mode": "require" if require else "soft-fail",
-            "moment": moment,
-            "retroactive_revinfo": True,
-        }
-        if self._dss is None:
-            return ValidationContext(**arguments, ocsps=[], crls=[])
-        return self._dss.as_validation_context(arguments)
-
     async def _timestamp(self, embedded: Any, proof: _Proof | None) -> SignatureReport:
         stamped_at = _generated_at(embedded.signed_data)
         status: Any = None
         for require in (True, False):
             status = await async_validate_pdf_timestamp(
-                embedded, self._context(stamped_at, require=require), diff_policy=self._policy
+                embedded,
+                self._material.context(stamped_at, require=require),
+                diff_policy=self._policy,
             )
             if status.trusted or status.revoked:
                 break
@@ -189,8 +179,8 @@ class _Judge:
         for require in (True, False):
             status = await async_validate_pdf_signature(
                 embedded,
-                self._context(moment, require=require),
-                self._context(moment, require=require),
+                self._material.context(moment, require=require),
+                self._material.context(moment, require=require),
                 diff_policy=self._policy,
             )
             if _trusted(status) or status.revoked:
@@ -279,7 +269,7 @@ class _Judge:
         first, last = certificate.not_valid_before, certificate.not_valid_after
         if status.trusted or status.revoked or first <= moment <= last:
             return None
-        context = self._context(first + (last - first) / 2, require=False)
+        context = self._material.context(first + (last - first) / 2, require=False)
         then = await async_validate_pdf_signature(
             embedded, context, context, diff_policy=self._policy
         )
@@ -288,22 +278,39 @@ class _Judge:
         return "expired" if moment > last else "not-yet-valid"
 
 
-def _require_few_certificates(embedded: Any) -> None:
-    """Path building over hostile certificates can take minutes; the process limit is the backstop.
+def _bag(embedded: Any) -> list[x509.Certificate]:
+    """The certificates that a signature brings, those of the timestamps in it included.
 
     Raises:
-        ValueError: more than any honest signature has.
+        LimitExceeded: more than any honest signature has.
     """
-    if len(embedded.signed_data["certificates"]) > MAX_CERTIFICATES:
-        raise ValueError("too many certificates")
+    signer = embedded.signer_info
+    tokens = [
+        value["content"]
+        for attribute in (*(signer["signed_attrs"] or ()), *(signer["unsigned_attrs"] or ()))
+        if attribute["type"].native in _TOKENS
+        for value in attribute["values"]
+    ]
+    bags = [one["certificates"] or () for one in (embedded.signed_data, *tokens)]
+    limits.require(
+        sum(map(len, bags)),
+        limits.MAX_SIGNATURE_CERTIFICATES,
+        f"certificates in {embedded.field_name} and its timestamps",
+        "ask the signer for a file with the certificates of the chain only",
+    )
+    return readable(one.chosen.dump() for bag in bags for one in bag if one.name == "certificate")
 
 
 def _collect(reader: PdfFileReader) -> tuple[list[Any], list[SignatureReport]]:
     """The filled signature fields in the order of their revisions, and those that are none."""
     found, unreadable = [], []
     fields = list(enumerate_sig_fields(reader, filled_status=True))
-    if len(fields) > MAX_SIGNATURES:
-        raise ValueError("too many signatures")
+    limits.require(
+        len(fields),
+        limits.MAX_SIGNATURES,
+        "signatures and document timestamps",
+        "extend it less often: once a year is enough",
+    )
     for name, _, field in fields:
         try:
             embedded = EmbeddedPdfSignature(reader, field, name)

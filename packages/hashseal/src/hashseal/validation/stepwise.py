@@ -1,0 +1,88 @@
+"""What later updates of a file changed, in a time that does not grow with their square.
+
+pyHanko holds every later revision against the signed one, for every signature: a file that was
+extended 120 times has 121 timestamps and 240 revisions, and would be compared 15,000 times.
+
+Here a signature's revision is compared with those up to the next signature, and what follows that
+with the next one, by the same rules, and only once. Rules that keep what is shown from each
+signature to the next keep it from the first to the last; what came in between is bound by them as
+well. Where a step is not permitted so, or touches a field that the signature locks, that revision
+is held against the signed one, as pyHanko does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from pyhanko.pdf_utils.misc import PdfReadError
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.diff_analysis import (
+    DiffResult,
+    ModificationLevel,
+    StandardDiffPolicy,
+    SuspiciousModification,
+)
+from pyhanko.sign.fields import FieldMDPSpec, MDPPerm
+
+
+class StepwisePolicy(StandardDiffPolicy):  # type: ignore[misc]
+    """pyHanko's rules, for one file: what was found of a revision is kept."""
+
+    def __init__(self, *rules: Any, **more: Any) -> None:
+        super().__init__(*rules, **more)
+        self._signed: set[int] = set()
+        self._steps: dict[tuple[int, int, MDPPerm | None], DiffResult | None] = {}
+
+    def expect(self, reader: PdfFileReader, signed: Iterable[int]) -> None:
+        """Before the reviews of one file: the revisions in which it was signed.
+
+        When an object appeared and was last changed is asked for very often, too; pyHanko would
+        look through all sections each time.
+        """
+        self._signed.update(signed)
+        history: Any = reader.xrefs
+        for name in ("get_last_change", "get_introducing_revision"):
+            setattr(history, name, cache(getattr(history, name)))
+
+    def review_file(
+        self,
+        reader: PdfFileReader,
+        base_revision: Any,
+        field_mdp_spec: FieldMDPSpec | None = None,
+        doc_mdp: MDPPerm | None = None,
+    ) -> DiffResult | SuspiciousModification:
+        """The highest level of the revisions after `base_revision`, a number; or the fault."""
+        level, fields = ModificationLevel.NONE, set[str]()
+        signed = reader.get_historical_resolver(base_revision)
+        before = signed.revision
+        for revision in range(before + 1, reader.xrefs.total_revisions):
+            found = self._step(reader, before, revision, doc_mdp)
+            before = revision if revision in self._signed else before
+            if found is None or _locked(found, field_mdp_spec):
+                after = reader.get_historical_resolver(revision)
+                try:
+                    found = self.apply(signed, after, field_mdp_spec, doc_mdp)
+                except SuspiciousModification as error:
+                    return error
+            level = max(level, found.modification_level)
+            fields |= found.changed_form_fields
+        return DiffResult(level, fields)
+
+    def _step(
+        self, reader: PdfFileReader, before: int, after: int, doc_mdp: MDPPerm | None
+    ) -> DiffResult | None:
+        """What one revision does to an earlier one; None if that is not permitted."""
+        key = before, after, doc_mdp
+        if key not in self._steps:
+            old, new = map(reader.get_historical_resolver, (before, after))
+            try:
+                self._steps[key] = self.apply(old, new, doc_mdp=doc_mdp)
+            except (SuspiciousModification, PdfReadError):
+                self._steps[key] = None
+        return self._steps[key]
+
+
+def _locked(found: DiffResult, locks: FieldMDPSpec | None) -> bool:
+    return locks is not None and any(map(locks.is_locked, found.changed_form_fields))
