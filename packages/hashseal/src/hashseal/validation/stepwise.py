@@ -6,7 +6,8 @@ extended 120 times has 121 timestamps and 240 revisions, and would be compared 1
 Here a signature's revision is compared with those up to the next signature, and what follows that
 with the next one, by the same rules, and only once. Rules that keep what is shown from each
 signature to the next keep it from the first to the last; what came in between is bound by them as
-well. Where a step is not permitted so, or touches a field that the signature locks, that revision
+well. The last revision, which is what readers show, is held against every signed one all the same.
+Where a step is not permitted so, or touches a field that the signature locks, that revision
 is held against the signed one, as pyHanko does.
 """
 
@@ -66,6 +67,14 @@ class StepwisePolicy(StandardDiffPolicy):  # type: ignore[misc]
                     found = self.apply(signed, after, field_mdp_spec, doc_mdp)
                 except SuspiciousModification as error:
                     return error
+            level = max(level, found.modification_level)
+            fields |= found.changed_form_fields
+        if before > signed.revision:  # what is shown now was not held against what was signed yet
+            shown = reader.get_historical_resolver(reader.xrefs.total_revisions - 1)
+            try:
+                found = self.apply(signed, shown, field_mdp_spec, doc_mdp)
+            except SuspiciousModification as error:
+                return error
             level = max(level, found.modification_level)
             fields |= found.changed_form_fields
         return DiffResult(level, fields)
