@@ -35,9 +35,9 @@ def require_few(
                 names = Counter(one.subject.human_friendly for one in certificates)
                 name, number = names.most_common(1)[0]
                 raise limits.LimitExceeded(
-                    f"the chain of a certificate can be built in more than "
-                    f"{limits.MAX_CHAIN_STEPS} steps: {number} certificates are named {name[:_SHOWN]!r}. Ask the signer "
-                    "for a file with the certificates of one chain"
+                    "the chain of a certificate can be built in more than "
+                    f"{limits.MAX_CHAIN_STEPS} steps: {number} certificates are named "
+                    f"{name[:_SHOWN]!r}. Ask the signer for a file with the certificates of one chain"
                 )
 
 
