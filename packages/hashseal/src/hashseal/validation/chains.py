@@ -37,7 +37,7 @@ def require_few(
                 raise limits.LimitExceeded(
                     "the chain of a certificate can be built in more than "
                     f"{limits.MAX_CHAIN_STEPS} steps: {number} certificates are named "
-                    f"{name[:_SHOWN]!r}. Ask the signer for a file with the certificates of one chain"
+                    f"{name[:_SHOWN]!r}. Ask the signer for a file with certificates of one chain"
                 )
 
 
