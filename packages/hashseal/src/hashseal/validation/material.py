@@ -23,7 +23,7 @@ from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
-from hashseal.validation import limits
+from hashseal.validation import chains, limits
 
 _Given = TypeVar("_Given")
 _Read = TypeVar("_Read")
@@ -81,7 +81,7 @@ class Material:
             "certificates",
             "ask the signer for a file with those of its own chains only",
         )
-        limits.require_few_chains(self._certificates, self._certificates, anchors)
+        chains.require_few(self._certificates, self._certificates, anchors)
         self._looked_through: set[frozenset[bytes]] = set()
         serials = [core.Integer(one.serial_number).dump() for one in together.values()]
         self._ocsps = _grouped(_read(answers, _answer))
@@ -95,7 +95,7 @@ class Material:
         """
         key = frozenset(one.sha256 for one in bag)
         if key not in self._looked_through:
-            limits.require_few_chains([*self._certificates, *bag], bag, self._anchors)
+            chains.require_few([*self._certificates, *bag], bag, self._anchors)
             self._looked_through.add(key)
 
     def context(self, moment: datetime, *, require: bool) -> ValidationContext:
