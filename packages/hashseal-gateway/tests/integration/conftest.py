@@ -127,6 +127,7 @@ def watch(house: Premises, seal: str, folders: Folders) -> Callable[..., Watch]:
         appearance = changes.pop("appearance", None)
         values = {
             "at_once": 2,
+            "most": 1 << 20,
             "tell": told.append,
             "waits": waited.append,
             "now": house.gateway.work._now,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import time
@@ -14,6 +15,7 @@ from watched import PLAIN, names, put
 from hashseal.client.visible import Visibility
 from hashseal_core.errors import ConfigurationInvalid, InvalidValue, ServiceUnreachable
 from hashseal_gateway.cli.watching import _seen
+from hashseal_gateway.documents import folder
 from hashseal_gateway.documents.folder import Folders, Watch, folder_caller
 from hashseal_gateway.documents.options import DocumentOptions
 from hashseal_gateway.seals.appearance import Appearance, of_place
@@ -58,7 +60,6 @@ def test_a_kill_between_the_steps(
 ) -> None:
     """Killed behind one of the steps of delivery: signed once, charged once, one output."""
     before = house.left()
-    from hashseal_gateway.documents import folder
 
     class Killed(BaseException):
         pass
@@ -84,16 +85,17 @@ def test_a_kill_between_the_steps(
     assert house.left() == before - 1
 
 
-def test_a_file_that_still_grows_is_left_alone(house, folders: Folders, watch) -> None:
+def test_a_file_that_still_grows_is_left_alone(
+    house, folders: Folders, watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = folders.inbox / "slow.pdf"
     path.write_bytes(PLAIN[:100])
-    later = time.time() + 60  # however long the looks take
-    os.utime(path, (later, later))
+    monkeypatch.setattr(folder, "SETTLED_SECONDS", 3600)  # however long the looks take
     one = watch()
     assert one._look() == ([], True)
     assert one._look() == ([], True)  # changed less than a moment ago
     path.write_bytes(PLAIN)
-    earlier = time.time() - 5
+    earlier = time.time() - 7200
     os.utime(path, (earlier, earlier))
     assert one._look() == ([], True)  # not as it was seen before
     assert one._look() == ([path], False)
@@ -123,6 +125,7 @@ def test_originals_are_kept_if_that_is_wanted(house, folders: Folders, seal: str
         office.folder,
         DocumentOptions(seal=seal),
         at_once=1,
+        most=1 << 20,
         tell=lambda _: None,
         waits=lambda _: None,
         now=house.gateway.work._now,
@@ -140,8 +143,13 @@ def test_originals_are_kept_if_that_is_wanted(house, folders: Folders, seal: str
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationInvalid, match="is not a folder"):
         Folders(tmp_path / "none", tmp_path / "out", tmp_path / "failed").prepare()
-    with pytest.raises(ConfigurationInvalid, match="cannot be one of the others"):
-        Folders(tmp_path, tmp_path, tmp_path / "failed").prepare()
+    four = [tmp_path / name for name in ("in", "out", "failed", "originals")]
+    for one, other in itertools.combinations(range(4), 2):
+        places = [*four]
+        places[other] = places[one]
+        places[0].mkdir(exist_ok=True)
+        with pytest.raises(ConfigurationInvalid, match="folders of their own"):
+            Folders(*places).prepare()
 
 
 def test_a_seal_that_is_seen(house, folders: Folders, watch) -> None:

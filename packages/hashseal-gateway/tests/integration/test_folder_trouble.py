@@ -145,7 +145,7 @@ def test_a_file_that_became_something_else_is_not_read(tmp_path: Path, kind: str
     else:
         file.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputUnreadable):
-        copied(file, seen, tmp_path / "copy")
+        copied(file, seen, tmp_path / "copy", 1 << 20)
     assert not (tmp_path / "copy").exists()
 
 
@@ -154,9 +154,9 @@ def test_a_file_that_changed_since_it_was_seen_is_not_taken(tmp_path: Path) -> N
     file.write_bytes(PLAIN)
     seen = file.lstat()
     file.write_bytes(PLAIN + b"%more")
-    assert copied(file, seen, tmp_path / "copy") is None
+    assert copied(file, seen, tmp_path / "copy", 1 << 20) is None
     file.unlink()
-    assert copied(file, seen, tmp_path / "another") is None
+    assert copied(file, seen, tmp_path / "another", 1 << 20) is None
 
 
 def test_files_that_go_while_one_looks(folders: Folders, watch) -> None:

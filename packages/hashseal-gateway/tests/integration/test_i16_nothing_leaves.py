@@ -146,7 +146,9 @@ def test_a_watched_folder(house, seal: str, tmp_path: Path) -> None:
         house.gateway.office.folder,
         options,
         at_once=2,
+        most=1 << 20,
         tell=lambda _: None,
+        waits=lambda _: None,
         now=house.gateway.work._now,
     )
     house.do(watching.run(until_empty=True))

@@ -111,6 +111,7 @@ async def _watch(
                 opened.office.folder,
                 options,
                 at_once=settings.processes,
+                most=settings.max_upload,
                 tell=tell,
                 waits=waits,
                 now=now,

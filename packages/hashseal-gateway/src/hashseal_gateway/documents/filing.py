@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -129,15 +128,17 @@ def opened(path: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def copied(file: Path, seen: os.stat_result, target: Path) -> Received | None:
+def copied(file: Path, seen: os.stat_result, target: Path, most: int) -> Received | None:
     """A copy that nobody else can change; None if the file is no longer the one that was seen.
 
     Raises:
         InputUnreadable: it cannot be read.
-        DocumentTooLarge: this disk takes no file of this size.
+        DocumentTooLarge: it has more than `most` octets, or this disk takes no file of this size.
         FolderAway: no file of this folder can be read now.
         StorageUnavailable: this disk takes no file now.
     """
+    if seen.st_size > most:
+        raise DocumentTooLarge(f"a document has {most >> 20} MiB at most (max_upload_mib)")
     try:
         reading = opened(file)
     except FileNotFoundError:
@@ -153,6 +154,8 @@ def copied(file: Path, seen: os.stat_result, target: Path) -> Received | None:
                     writing.write(piece)
                     digest.update(piece)
                     size += len(piece)
+                    if size > seen.st_size:
+                        return None
         except OSError as error:
             if error.errno == errno.EFBIG:
                 raise DocumentTooLarge("the gateway's disk takes no file of this size") from error
@@ -173,6 +176,15 @@ def _unread(file: Path, error: OSError) -> InputUnreadable | FolderAway:
     if error.errno in _OF_ALL_FILES:
         return FolderAway(f"{shown(file.parent)} cannot be read: {error.strerror}")
     return InputUnreadable(f"the file cannot be read: {error.strerror}")
+
+
+def elsewhere(folder: Path, seen: os.stat_result) -> bool:
+    """The folder is on another file system than what was seen.
+
+    Raises:
+        OSError: the system does not tell.
+    """
+    return folder.stat().st_dev != seen.st_dev
 
 
 def beside(target: Path) -> Path:
@@ -221,11 +233,14 @@ def write(target: Path, octets: bytes) -> None:
     _keep(target.parent)
 
 
-def move(source: Path, target: Path) -> None:
-    """Whole or not at all, also from another file system.
+def move(source: Path, target: Path, seen: os.stat_result) -> None:
+    """Whole or not at all, also from another file system, and nothing but what was seen.
 
     Raises:
         OSError: it is where it was.
+        InputUnreadable: likewise, and it cannot be read.
+        OutputRefused: it is another file now.
+        FolderAway: none of its folder can be read now.
     """
     try:
         source.replace(target)
@@ -233,13 +248,28 @@ def move(source: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         with _draft_of(target) as draft:
-            shutil.copyfile(source, draft)
-            with suppress(OSError):  # of a file system that has no such modes
-                shutil.copymode(source, draft)
+            _copy(source, draft, seen)
             flush(draft)
             draft.replace(target)
-        source.unlink()
+        if same(seen, there(source)):  # another that has its name since then stays
+            source.unlink()
     _keep(target.parent)
+
+
+def _copy(source: Path, draft: Path, seen: os.stat_result) -> None:
+    try:
+        reading = opened(source)
+    except OSError as error:
+        raise _unread(source, error) from error
+    with reading:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as writing:
+            while piece := _piece(reading, source):
+                writing.write(piece)
+            with suppress(OSError):  # of a file system that has no such modes
+                os.fchmod(handle, stat.S_IMODE(seen.st_mode))
+        if not same(seen, os.fstat(reading.fileno())):
+            raise OutputRefused("the file changes while it is moved")
 
 
 def _keep(folder: Path) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ import msgspec
 
 from hashseal_core.errors import (
     ConfigurationInvalid,
+    DocumentTooLarge,
     HashsealError,
+    InputUnreadable,
     OutputRefused,
     QuotaExhausted,
     Unavailable,
@@ -40,6 +43,7 @@ from hashseal_gateway.documents.filing import (
     beside,
     changeable,
     copied,
+    elsewhere,
     fitted,
     longest_name,
     move,
@@ -63,6 +67,7 @@ AWAY = (Unavailable, QuotaExhausted, ConfigurationInvalid, FolderAway)
 """Errors for which the whole folder waits; any other is of one file, which is set aside."""
 SETTLED_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
+_LONGEST_REPORT = 1 << 20
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,11 +108,16 @@ class Folders:
         wanted = (self.outbox, self.failed, self.originals)
         return tuple(one for one in wanted if one is not None)
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """The watched one, too."""
+        return (self.inbox, *self.others)
+
     def prepare(self) -> None:
         """Make what is missing; remove drafts that a kill left behind.
 
         Raises:
-            ConfigurationInvalid: there is no inbox, or two of them are one.
+            ConfigurationInvalid: there is no inbox, or two of the folders are one.
             OutputRefused: one cannot be made, or cannot be used.
         """
         if not self.inbox.is_dir():
@@ -115,8 +125,11 @@ class Folders:
         try:
             for one in self.others:
                 one.mkdir(parents=True, exist_ok=True)
-            if any(one.samefile(self.inbox) for one in self.others):
-                raise ConfigurationInvalid("the folder that is watched cannot be one of the others")
+            if any(one.samefile(other) for one, other in combinations(self.all, 2)):
+                raise ConfigurationInvalid(
+                    "what comes in, what is signed, what failed and the originals want folders "
+                    "of their own"
+                )
             for one in self.others:
                 remove_drafts(one)
         except OSError as error:
@@ -169,21 +182,25 @@ class Watch:
         options: DocumentOptions,
         *,
         at_once: int,
+        most: int,
         tell: Callable[[Report], None],
         waits: Callable[[HashsealError], None],
         now: Callable[[], datetime],
     ) -> None:
-        """`tell` hears of each file, `waits` why nothing goes on, once for each reason."""
+        """A document has `most` octets. `tell` hears of each file, `waits` why nothing goes on."""
         self._folders = folders
         self._documents = documents
         self._places = places
         self._options = options
+        self._wanted = hashlib.sha256(msgspec.json.encode(options)).hexdigest()
         self._at_once = at_once
+        self._most = most
         self._tell = tell
         self._waits = waits
         self._now = now
         self._seen: dict[Path, os.stat_result] = {}
         self._left: dict[Path, os.stat_result] = {}
+        self._delivered: dict[Path, _Input] = {}
         self._naming = threading.Lock()
 
     async def run(self, *, until_empty: bool = False) -> None:
@@ -222,11 +239,15 @@ class Watch:
             name = shown(self._folders.inbox)
             raise FolderAway(f"{name} cannot be read: {error.strerror}") from error
         self._left = {one: seen for one, seen in self._left.items() if same(found.get(one), seen)}
+        self._delivered = {
+            one: taken for one, taken in self._delivered.items() if same(found.get(one), taken.seen)
+        }
         found = {one: seen for one, seen in found.items() if one not in self._left}
         ready = [
             one
             for one, seen in found.items()
-            if same(self._seen.get(one), seen) and time.time() - seen.st_mtime >= SETTLED_SECONDS
+            if same(self._seen.get(one), seen)
+            and abs(time.time() - seen.st_mtime) >= SETTLED_SECONDS
         ]
         self._seen = found
         return sorted(ready, key=lambda one: found[one].st_mtime), len(ready) < len(found)
@@ -255,36 +276,50 @@ class Watch:
                     raise outcome
 
     async def _one(self, file: Path) -> None:
+        """Sign one and let the input go, which may have to wait for a folder when it is signed."""
+        if file not in self._delivered:
+            await self._process(file)
+        if (taken := self._delivered.get(file)) is not None:
+            reason = await asyncio.to_thread(self._retire, taken)
+            del self._delivered[file]
+            self._stays(taken, reason)
+
+    async def _process(self, file: Path) -> None:
         identity = secrets.token_hex(12)
         place = self._places.new_place(identity)
         taken = _Input(file, self._seen[file], None)
-        report: Report | None
         try:
             try:
-                received = await asyncio.to_thread(copied, file, taken.seen, place / SOURCE)
+                received = await asyncio.to_thread(
+                    copied, file, taken.seen, place / SOURCE, self._most
+                )
                 if received is None:
                     return  # somebody took it away, or writes to it
                 taken = _Input(file, taken.seen, received.digest)
                 made = await self._signed(identity, taken, received, place / RESULT)
-                report = await asyncio.to_thread(self._deliver, taken, made)
-                reason = await asyncio.to_thread(self._retire, taken)
+                self._tell(await asyncio.to_thread(self._deliver, taken, made))
+                self._delivered[file] = taken
             except AWAY:
                 raise
             except HashsealError as error:
                 report, reason = await asyncio.to_thread(self._set_aside, taken, error)
-            if report is not None:
-                self._tell(report)
-            if reason is not None:
-                self._left[file] = taken.seen
-                stays = f"the file stays where it is: {reason.detail}"
-                self._tell(self._report(taken, reason, detail=stays))
+                if report is not None:
+                    self._tell(report)
+                self._stays(taken, reason)
         finally:
             await asyncio.to_thread(self._places.discard, identity)
+
+    def _stays(self, taken: _Input, reason: HashsealError | None) -> None:
+        """A file that cannot be moved is left alone until it changes; without a reason it went."""
+        if reason is not None:
+            self._left[taken.path] = taken.seen
+            stays = f"the file stays where it is: {reason.detail}"
+            self._tell(self._report(taken, reason, detail=stays))
 
     async def _signed(
         self, identity: str, taken: _Input, received: Received, target: Path
     ) -> Result:
-        """Signed under the key of this very file, if there is a name for the output.
+        """Signed under the key of this very file and what is wanted, if there is a name for it.
 
         Raises:
             HashsealError: nothing was made.
@@ -297,7 +332,7 @@ class Watch:
             caller=caller,
             way=Way.FOLDER,
             options=self._options,
-            request_key=self._documents.request_key(caller.id, taken.source),
+            request_key=self._documents.request_key(caller.id, f"{taken.source} {self._wanted}"),
         )
         return await self._documents.sign(asked, received, target)
 
@@ -325,7 +360,7 @@ class Watch:
                 findings=document.findings,
             )
             made.path.chmod(taken.seen.st_mode & 0o777)
-            _put(made.path, target, report)
+            _put(made.path, made.path.lstat(), target, report)
         return report
 
     def _retire(self, taken: _Input) -> HashsealError | None:
@@ -342,8 +377,8 @@ class Watch:
                 if originals is None:
                     taken.path.unlink(missing_ok=True)
                 else:
-                    move(taken.path, _free(originals, taken))
-        except OutputRefused as error:
+                    move(taken.path, _free(originals, taken, anew=True), taken.seen)
+        except (OutputRefused, InputUnreadable) as error:
             return self._judged(taken, error)
         return None
 
@@ -360,21 +395,25 @@ class Watch:
             with self._naming, writing_into(folder):
                 if not taken.unchanged():
                     return None, None
+                if isinstance(error, DocumentTooLarge):
+                    _require_same_disk(folder, taken)
                 target = _free(folder, taken)
                 report = self._report(taken, error, output=shown(target.name))
-                _put(taken.path, target, report)
-        except OutputRefused as refused:
+                _put(taken.path, taken.seen, target, report)
+        except (OutputRefused, InputUnreadable) as refused:
             return self._report(taken, error), self._judged(taken, refused)
         return report, None
 
-    def _judged(self, taken: _Input, error: OutputRefused) -> HashsealError | None:
-        """Why this one file stays; None if it is gone.
+    def _judged(
+        self, taken: _Input, error: OutputRefused | InputUnreadable
+    ) -> HashsealError | None:
+        """Why this one file stays; None if it is gone, or another.
 
         Raises:
             FolderAway: it is the folder, not the file.
         """
         with writing_into(self._folders.inbox):
-            if there(taken.path) is None:
+            if not taken.unchanged():
                 return None
         if isinstance(error, FolderAway):
             if not isinstance(error.__cause__, PermissionError):
@@ -402,24 +441,35 @@ def folder_caller(inbox: Path) -> Caller:
     return Caller("folder", identity, shown(path), Role.OPERATOR)
 
 
-def _put(source: Path, target: Path, report: Report) -> None:
+def _put(source: Path, seen: os.stat_result, target: Path, report: Report) -> None:
     """First the report, so that one knows whose the file is; it goes if the file does not come.
 
     Raises:
-        OSError: neither is there, or both are as they were.
+        OSError, HashsealError: neither is there, or both are as they were.
     """
     write(beside(target), msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     try:
-        move(source, target)
-    except OSError:
+        move(source, target, seen)
+    except (OSError, HashsealError):
         with suppress(OSError):
             if there(target) is None:
                 beside(target).unlink()
         raise
 
 
-def _free(folder: Path, taken: _Input) -> Path:
-    """A name in this folder that nobody has, or that an attempt at this very file took.
+def _require_same_disk(folder: Path, taken: _Input) -> None:
+    """What is too large to be signed would fill another disk.
+
+    Raises:
+        OSError: the folder is away.
+        OutputRefused: it is on another one.
+    """
+    if elsewhere(folder, taken.seen):
+        raise OutputRefused("it is too large to be copied to another disk")
+
+
+def _free(folder: Path, taken: _Input, *, anew: bool = False) -> Path:
+    """A name in this folder that nobody has or, but for `anew`, an attempt at this very file took.
 
     Raises:
         OSError: the folder is away, or can give this file no name.
@@ -431,7 +481,7 @@ def _free(folder: Path, taken: _Input) -> Path:
         report = beside(target)
         if there(target) is None and there(report) is None:
             return target
-        if _source_of(report) == taken.source:
+        if not anew and _source_of(report) == taken.source:
             return target
     raise OutputRefused(f"{shown(folder)} has too many files of one name")
 
@@ -439,6 +489,6 @@ def _free(folder: Path, taken: _Input) -> Path:
 def _source_of(report: Path) -> str | None:
     try:
         with opened(report) as file:
-            return msgspec.json.decode(file.read(), type=Report).source
-    except (OSError, msgspec.DecodeError):
+            return msgspec.json.decode(file.read(_LONGEST_REPORT), type=Report).source
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
