@@ -16,6 +16,8 @@ from generated_pdfs import stream
 
 CATALOG, PAGES, PAGE, CONTENT, FONT, INFO = 1, 2, 3, 4, 5, 6
 OVERLAY, TEXT_FIELD, SHOWN, HIDDEN_PAGES, HIDDEN_PAGE, HIDDEN_CONTENT, RUNNER, LAYER = range(8, 16)
+NOT_YET, NOT_YET_INHERITED = 98, 99
+"""Named by the document, and not there."""
 _ENTRY = re.compile(rb"/ByteRange\s*\[[^\]]*\]")
 _START = re.compile(rb"startxref\s+(\d+)")
 
@@ -37,9 +39,13 @@ def prepared() -> bytes:
         f"/OCProperties << /OCGs [{LAYER} 0 R] /D << /ON [{LAYER} 0 R] >> >> >>"
     ).encode()
     objects[PAGE] = (
-        f"<< /Type /Page /Parent {PAGES} 0 R /MediaBox [0 0 420 595] /Contents {CONTENT} 0 R "
-        f"/Annots [{TEXT_FIELD} 0 R] /Resources << /Font << /F1 {FONT} 0 R >> "
+        f"<< /Type /Page /Parent {PAGES} 0 R /MediaBox [0 0 420 595] "
+        f"/Contents [{CONTENT} 0 R {NOT_YET} 0 R] /Annots [{TEXT_FIELD} 0 R] /Resources << /Font << /F1 {FONT} 0 R >> "
         f"/XObject << /O {OVERLAY} 0 R >> /Properties << /L {LAYER} 0 R >> >> >>"
+    ).encode()
+    objects[PAGES] = (
+        f"<< /Type /Pages /Kids [{PAGE} 0 R] /Count 1 "
+        f"/Resources << /XObject << /Q {NOT_YET_INHERITED} 0 R >> >> >>"
     ).encode()
     objects[CONTENT] = stream("", b"BT /F1 18 Tf 60 400 Td (pay 900) Tj ET /OC /L BDC /O Do EMC")
     objects[OVERLAY] = _form("1 g 50 380 200 60 re f 0 g")
@@ -67,15 +73,19 @@ def updated(
     at: Mapping[int, int] | None = None,
     root: int = CATALOG,
     info: int = INFO,
+    size: int = 0,
 ) -> bytes:
-    """An incremental update (7.5.6): new objects, freed ones, and offsets that are turned aside."""
+    """An incremental update (7.5.6): new objects, freed ones, and offsets that are turned aside.
+
+    With `size` it says to have only so many objects.
+    """
     out = bytearray(octets if octets.endswith(b"\n") else octets + b"\n")
     offsets = dict(at or {})
     for number, content in objects.items():
         offsets[number] = len(out)
         out += f"{number} 0 obj\n".encode() + content + b"\nendobj\n"
     before = int(_START.findall(octets)[-1])
-    size = max(*map(int, re.findall(rb"/Size (\d+)", octets)), *(n + 1 for n in offsets), 1)
+    size = size or max(*map(int, re.findall(rb"/Size (\d+)", octets)), *(n + 1 for n in offsets), 1)
     start = len(out)
     out += b"xref\n"
     for number in sorted({*offsets, *free}):
@@ -230,6 +240,12 @@ def _stripped(octets: bytes) -> bytes:
     return updated(octets, {field: body})
 
 
+def _told_smaller(octets: bytes) -> bytes:
+    """An update that says the file has one object, then one that replaces the content."""
+    smaller = updated(octets, {next_number(octets): b"(nothing)"}, size=1)
+    return updated(smaller, {CONTENT: _text("pay 900000")})
+
+
 def _exchanged(octets: bytes) -> bytes:
     """The field names another signature dictionary, which says the same."""
     new, field = next_number(octets), numbered(octets, b"/FT /Sig")
@@ -269,6 +285,13 @@ SHADOWS: dict[str, Callable[[bytes], bytes]] = {
     "replace: font": lambda octets: replaced(octets, FONT, b"Helvetica", b"Symbol"),
     "replace: fonts of the form": lambda octets: replaced(
         octets, numbered(octets, b"/SigFlags"), b"12 Tf", b"99 Tf"
+    ),
+    "replace: content behind a lie about the size": _told_smaller,
+    "hide and replace: content that was not there": lambda octets: updated(
+        octets, {NOT_YET: _text("pay 900000")}
+    ),
+    "hide and replace: resources that were not there": lambda octets: updated(
+        octets, {NOT_YET_INHERITED: _form("1 g 50 380 200 60 re f 0 g")}
     ),
     "hide and replace: page tree": lambda octets: replaced(
         octets, PAGES, b"[3 0 R]", b"[%d 0 R]" % HIDDEN_PAGE

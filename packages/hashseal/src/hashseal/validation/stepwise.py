@@ -9,6 +9,10 @@ signature to the next keep it from the first to the last; what came in between i
 well. The last revision, which is what readers show, is held against every signed one all the same.
 Where a step is not permitted so, or touches a field that the signature locks, that revision
 is held against the signed one, as pyHanko does.
+
+pyHanko takes an object for one that nobody refers to when its number is beyond what the revision
+before says it has (/Size). That can be a lie, and a signed document can name what is not there yet.
+Here no update may define what the earlier revision refers to in this way.
 """
 
 from __future__ import annotations
@@ -17,8 +21,9 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.misc import PdfReadError
-from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
 from pyhanko.sign.diff_analysis import (
     DiffResult,
     ModificationLevel,
@@ -35,6 +40,7 @@ class StepwisePolicy(StandardDiffPolicy):  # type: ignore[misc]
         super().__init__(*rules, **more)
         self._signed: set[int] = set()
         self._steps: dict[tuple[int, int, MDPPerm | None], DiffResult | None] = {}
+        self._reached: dict[int, frozenset[generic.Reference]] = {}
 
     def expect(self, reader: PdfFileReader, signed: Iterable[int]) -> None:
         """Before the reviews of one file: the revisions in which it was signed.
@@ -44,8 +50,37 @@ class StepwisePolicy(StandardDiffPolicy):  # type: ignore[misc]
         """
         self._signed.update(signed)
         history: Any = reader.xrefs
-        for name in ("get_last_change", "get_introducing_revision"):
-            setattr(history, name, cache(getattr(history, name)))
+        introduced = history.get_introducing_revision
+
+        def first(reference: generic.Reference) -> int:
+            """What is not there at all is nothing new either."""
+            try:
+                return int(introduced(reference))
+            except KeyError:
+                return 0
+
+        history.get_last_change = cache(history.get_last_change)
+        history.get_introducing_revision = cache(first)
+
+    def apply(
+        self,
+        old: HistoricalResolver,
+        new: HistoricalResolver,
+        field_mdp_spec: FieldMDPSpec | None = None,
+        doc_mdp: MDPPerm | None = None,
+    ) -> DiffResult:
+        """What one revision does to an earlier one.
+
+        Raises:
+            SuspiciousModification: it is not permitted.
+        """
+        if old.revision not in self._reached:
+            self._reached[old.revision] = _reached(old)
+        before = old.reader.get_historical_resolver(new.revision - 1)
+        for reference in new.explicit_refs_in_revision() & self._reached[old.revision]:
+            if before.is_ref_unassignable(reference) or old.is_ref_unassignable(reference):
+                raise SuspiciousModification(f"{reference} was referred to before it was there")
+        return super().apply(old, new, field_mdp_spec, doc_mdp)
 
     def review_file(
         self,
@@ -95,3 +130,23 @@ class StepwisePolicy(StandardDiffPolicy):  # type: ignore[misc]
 
 def _locked(found: DiffResult, locks: FieldMDPSpec | None) -> bool:
     return locks is not None and any(map(locks.is_locked, found.changed_form_fields))
+
+
+def _reached(revision: HistoricalResolver) -> frozenset[generic.Reference]:
+    """Every reference that can be come to from the trailer, those to nothing included."""
+    found: set[generic.Reference] = set()
+    waiting: list[Any] = [revision.trailer_view]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, generic.IndirectObject):
+            if one.reference in found:
+                continue
+            found.add(one.reference)
+            one = revision(one.reference)
+        if isinstance(one, generic.DecryptedObjectProxy):
+            one = one.raw_object  # references are not encrypted
+        if isinstance(one, generic.DictionaryObject):
+            waiting += one.values()
+        elif isinstance(one, generic.ArrayObject):
+            waiting += one
+    return frozenset(found)
