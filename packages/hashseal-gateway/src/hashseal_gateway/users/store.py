@@ -16,8 +16,8 @@ from hashseal_gateway.users.model import ApiKey, Role, User
 from hashseal_gateway.users.tables import api_keys, members, sessions
 
 _SEEN_EVERY = timedelta(minutes=5)
-_ENDING = frozenset({"password_hash", "disabled_at"})
-"""Columns whose change ends every session of the user, in the same transaction."""
+_ENDING = ("password_hash", "disabled_at", "totp_secret")
+"""Columns of which a new value ends every session of the user, in the same transaction."""
 
 
 class UserStore:
@@ -154,7 +154,7 @@ class UserStore:
             done = await connection.execute(
                 update(members).where(members.c.name == name).values(**values)
             )
-            if _ENDING & values.keys() or values.get("totp_secret"):
+            if any(values.get(one) is not None for one in _ENDING):
                 mine = select(members.c.id).where(members.c.name == name)
                 await connection.execute(delete(sessions).where(sessions.c.member_id.in_(mine)))
         if done.rowcount == 0:

@@ -158,8 +158,8 @@ def certified_with(found: list[Any]) -> int | None:
     return int(found[0].docmdp_level.value)
 
 
-def removed(reader: PdfFileReader) -> tuple[str, ...]:
-    """The fields that were signed in an earlier revision and are not now, or by another signature.
+def require_few_revisions(reader: PdfFileReader) -> None:
+    """They can be compared.
 
     Raises:
         LimitExceeded: more revisions than are verified.
@@ -170,6 +170,13 @@ def removed(reader: PdfFileReader) -> tuple[str, ...]:
         "revisions",
         "ask the signer for a file that was updated less often before it was signed",
     )
+
+
+def removed(reader: PdfFileReader) -> tuple[str, ...]:
+    """The fields that were signed in an earlier revision and are not now, or by another signature.
+
+    `require_few_revisions` has been asked.
+    """
     now = _signed_fields(reader)
     gone: dict[str, None] = {}
     for revision in range(reader.total_revisions - 1):

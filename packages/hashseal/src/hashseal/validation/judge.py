@@ -18,6 +18,7 @@ import logging
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +42,8 @@ from hashseal.validation.report import RAW_KEY, Question, Report, SignatureRepor
 from hashseal_core.certificates import RAW_SIGNING
 from hashseal_core.errors import PdfPasswordRequired
 
-_TOKENS = ("signature_time_stamp_token", "content_time_stamp", "archive_time_stamp_token")
+_TOKENS = ("signature_time_stamp_token", "content_time_stamp")
+_SHOWN = 64
 UNREADABLE, PASSWORD_NEEDED, LIMIT_EXCEEDED = 1, 3, 4
 
 
@@ -116,9 +118,9 @@ class _Judge:
     ) -> None:
         self._reader = reader
         self._now = now
+        following.require_few_revisions(reader)
         self._found, self._unreadable = _collect(reader)
-        self._bags = {id(one): _bag(one) for one in self._found}
-        self._material = Material(reader, anchors, self._bags.values())
+        self._material = Material(reader, anchors, _bags(self._found))
         self.permission = following.certified_with(self._found)
         self._policy = following.policy(self.permission)
         self._policy.expect(reader, (one.signed_revision for one in self._found))
@@ -130,7 +132,7 @@ class _Judge:
         for embedded in reversed(self._found):
             timestamp = str(embedded.sig_object["/Type"]) == "/DocTimeStamp"
             try:
-                self._material.require_few_chains(self._bags[id(embedded)])
+                self._material.require_few_chains(_bag(embedded))
                 one = await (self._timestamp if timestamp else self._signature)(embedded, proof)
             except (LimitExceeded, MemoryError):
                 raise
@@ -295,10 +297,23 @@ def _bag(embedded: Any) -> list[x509.Certificate]:
     limits.require(
         sum(map(len, bags)),
         limits.MAX_SIGNATURE_CERTIFICATES,
-        f"certificates in {embedded.field_name} and its timestamps",
+        f"certificates in {str(embedded.field_name)[:_SHOWN]!r} and its timestamps",
         "ask the signer for a file with the certificates of the chain only",
     )
     return readable(one.chosen.dump() for bag in bags for one in bag if one.name == "certificate")
+
+
+def _bags(found: Sequence[Any]) -> list[list[x509.Certificate]]:
+    """Those of all signatures; one that cannot be read is a finding of its own, later.
+
+    Raises:
+        LimitExceeded: one has too many.
+    """
+    bags = []
+    for embedded in found:
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            bags.append(_bag(embedded))
+    return bags
 
 
 def _collect(reader: PdfFileReader) -> tuple[list[Any], list[SignatureReport]]:

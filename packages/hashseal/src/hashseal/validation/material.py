@@ -3,7 +3,8 @@
 A file that is extended every month has hundreds of OCSP responses and revocation lists about the
 same few certificates. pyHanko tries them one by one, for every signature. It is handed all that
 speak of a revocation and, of those that say the same good news about the same certificate, the ones
-around the time in question: the others could only say it again.
+around the time in question: the others could only say it again. Who says so is shown by a
+signature: what nobody at hand has signed stands for itself, and takes the place of nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
 from hashseal.validation import chains, limits
+from hashseal.validation.makers import Makers
 
 _Given = TypeVar("_Given")
 _Read = TypeVar("_Read")
@@ -71,8 +73,8 @@ class Material:
             _EXTENDED,
         )
         self._anchors = anchors
-        answers: list[OCSPContainer] = [*chain.from_iterable(_read(responses, _answers))]
-        own = chain(certificates, *_read(answers, _responders))
+        answers = [*_read(responses, _answers)]
+        own = chain(certificates, *_read(chain(*(said for _, said in answers)), _responders))
         self._certificates = [*{one.sha256: one for one in readable(own)}.values()]
         together = {one.sha256: one for one in chain(self._certificates, *bags)}
         limits.require(
@@ -84,8 +86,14 @@ class Material:
         chains.require_few(self._certificates, self._certificates, anchors)
         self._looked_through: set[frozenset[bytes]] = set()
         serials = [core.Integer(one.serial_number).dump() for one in together.values()]
-        self._ocsps = _grouped(_read(answers, _answer))
-        self._crls = _grouped(_read(lists, lambda octets: _list(octets, serials)))
+        makers = Makers((*together.values(), *anchors))
+        told = (
+            (one, makers.of_answer(octets) or octets) for octets, said in answers for one in said
+        )
+        self._ocsps = _grouped(_read(told, lambda pair: _answer(*pair)))
+        self._crls = _grouped(
+            _read(lists, lambda octets: _list(octets, makers.of_list(octets) or octets, serials))
+        )
 
     def require_few_chains(self, bag: Sequence[x509.Certificate]) -> None:
         """Once for each set of certificates that a signature brings.
@@ -131,7 +139,7 @@ def _read(items: Iterable[_Given], read: Callable[[_Given], _Read]) -> Iterator[
     for item in items:
         try:
             yield read(item)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             continue
 
 
@@ -148,28 +156,28 @@ def _filed(octets: bytes) -> x509.Certificate:
     return certificate
 
 
-def _answers(octets: bytes) -> list[OCSPContainer]:
-    return list(OCSPContainer.load_multi(ocsp.OCSPResponse.load(octets)))
+def _answers(octets: bytes) -> tuple[bytes, list[OCSPContainer]]:
+    return octets, list(OCSPContainer.load_multi(ocsp.OCSPResponse.load(octets)))
 
 
 def _responders(container: OCSPContainer) -> list[bytes]:
     return [one.dump() for one in container.extract_basic_ocsp_response()["certs"] or ()]
 
 
-def _answer(container: OCSPContainer) -> _Status:
+def _answer(container: OCSPContainer, maker: bytes) -> _Status:
     response = container.extract_basic_ocsp_response()["tbs_response_data"]
     single = container.extract_single_response()
     issued_at = single["this_update"].native
     return _Status(
         container,
-        (single["cert_id"].dump(), response["responder_id"].dump()),
-        issued_at,
-        single["next_update"].native or issued_at + _WITHOUT_END,
+        (maker, single["cert_id"].dump(), response["responder_id"].dump()),
+        _exact(issued_at),
+        _exact(single["next_update"].native or issued_at + _WITHOUT_END),
         revokes=single["cert_status"].name != "good",
     )
 
 
-def _list(octets: bytes, serials: Collection[bytes]) -> _Status:
+def _list(octets: bytes, maker: bytes, serials: Collection[bytes]) -> _Status:
     """A list of which no octets are like any serial number here revokes nothing here."""
     container = CRLContainer(crl.CertificateList.load(octets))
     revocations = container.crl_data
@@ -179,15 +187,27 @@ def _list(octets: bytes, serials: Collection[bytes]) -> _Status:
     return _Status(
         container,
         (
+            maker,
             revocations.issuer.dump(),
             revocations.authority_key_identifier or b"",
             part.dump() if part else b"",
             delta.dump() if delta else b"",
         ),
-        issued_at,
-        revocations["tbs_cert_list"]["next_update"].native or issued_at + _WITHOUT_END,
+        _exact(issued_at),
+        _exact(revocations["tbs_cert_list"]["next_update"].native or issued_at + _WITHOUT_END),
         revokes=any(serial in octets for serial in serials),
     )
+
+
+def _exact(moment: datetime) -> datetime:
+    """A time with its zone; one without can be held against no other.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment
 
 
 def _grouped(found: Iterable[_Status]) -> list[list[_Status]]:
