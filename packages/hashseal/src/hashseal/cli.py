@@ -346,11 +346,12 @@ def _answer(path: Path) -> protocol.SignedDocuments:
 def _findings(source: Path, password: str | None) -> list[dict[str, Any]] | None:
     """What preflight finds in a file that was read already; None if it cannot search it.
 
-    Last of all, so that what is wrong with the file is said by the command itself.
+    Last of all, so that what is wrong with the file is said by the command itself. It is advice:
+    whatever it runs into, a signature that was made, and charged, is told.
     """
     try:
         found = pdf.preflight(source, password)
-    except HashsealError:
+    except (HashsealError, MemoryError, RecursionError):
         return None
     return [dataclasses.asdict(one) for one in found]
 

@@ -10,7 +10,7 @@ import generated_pdfs
 import pikepdf
 import pytest
 
-from hashseal import cli
+from hashseal import cli, pdf
 
 
 @pytest.fixture
@@ -115,8 +115,7 @@ def test_inspect_shows_what_a_signature_would_not_cover(scripted: Path, monkeypa
 def test_what_cannot_be_searched_is_signed_and_said(folder: Path, monkeypatch, capfd) -> None:
     objects = generated_pdfs.one_page()
     objects[1] = b"<< /Type /Catalog /Pages 2 0 R /Outlines 7 0 R >>"
-    objects[7] = b"<< /First 8 0 R >>"
-    objects[8] = b"[" + b"<< /First 8 0 R >> " * 2 + b"]"
+    objects[7] = b"<< /First [" + b"<< >> " * 120_000 + b"] >>"
     Path("masses.pdf").write_bytes(generated_pdfs.with_table(objects))
     code, _, err = run(monkeypatch, capfd, "sign", "masses.pdf", "--sandbox")
     assert (code, err) == (0, "warning: masses.pdf: could not be searched\n")
@@ -124,6 +123,19 @@ def test_what_cannot_be_searched_is_signed_and_said(folder: Path, monkeypatch, c
     assert json.loads(out)["findings"] is None
     out = run(monkeypatch, capfd, "inspect", "masses.pdf")[1]
     assert f"{'finding':24} could not be searched" in out.splitlines()
+
+
+@pytest.mark.parametrize("command", ["sign", "prepare"])
+@pytest.mark.parametrize("error", [MemoryError, RecursionError])
+def test_a_search_that_fails_loses_no_signature(
+    command: str, error: type[Exception], folder: Path, monkeypatch, capfd
+) -> None:
+    def fails(source: Path, password: str | None) -> None:
+        raise error
+
+    monkeypatch.setattr(pdf, "preflight", fails)
+    code, out, err = run(monkeypatch, capfd, command, "one.pdf", "--sandbox", "--force", "--json")
+    assert (code, json.loads(out)["findings"], err) == (0, None, "")
 
 
 def test_many_files_are_read_at_a_time_and_told_in_order(folder: Path, monkeypatch, capfd) -> None:

@@ -120,7 +120,15 @@ FOUND = {
     "page out of reach": (with_page("", {7: b"<< /Type /Page /Parent 8 0 R >>"}), Kind.HIDDEN, None),
     "film": (with_page("/Annots [<< /Subtype /Movie >>]"), Kind.MULTIMEDIA, 1),
     "attachment": (with_page("/Annots [<< /Subtype /FileAttachment >>]"), Kind.ATTACHMENT, 1),
-    "attached": (with_catalog("/Names << /EmbeddedFiles << /Names [] >> >>"), Kind.ATTACHMENT, None),
+    "attached": (with_catalog("/Names << /EmbeddedFiles << /Names [(a) null] >> >>"), Kind.ATTACHMENT, None),
+    "names below": (
+        with_catalog(
+            "/Names << /JavaScript << /Kids [8 0 R 7 0 R] >> /EmbeddedFiles 8 0 R >>",
+            {7: f"<< /Names [(a) {SCRIPT}] >>".encode(), 8: b"<< /Names [] /Kids [8 0 R 9 0 R] >>"},
+        ),
+        Kind.JAVASCRIPT,
+        None,
+    ),
 }  # fmt: skip
 
 
@@ -219,6 +227,13 @@ def test_it_is_found(what: str, tmp_path: Path) -> None:
     assert found[kind].page == page
 
 
+def test_empty_trees_of_names_are_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    empty = "/JavaScript << /Names [] >> /EmbeddedFiles << /Kids [<< /Names [] >>] >>"
+    path.write_bytes(with_catalog(f"/Names << {empty} >>"))
+    assert {one.kind for one in pdf.preflight(path)} == {Kind.FONT}
+
+
 def test_what_stands_side_by_side_hides_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
     fields = [f"<< /Subtype /Widget /Rect [{x} 9 {x + 50} 99] /AP << >> >>" for x in (0, 50, 100)]
@@ -292,10 +307,33 @@ def test_bookmarks_are_followed_however_deep(link: str, last: str, tmp_path: Pat
     assert {one.kind for one in pdf.preflight(path)} == {Kind.JAVASCRIPT, Kind.FONT}
 
 
-FORK = b"[" + b"<< /First 7 0 R /Kids 7 0 R /XObject 8 0 R >> " * 2 + b"]"
+FORK = b"[" + b"<< /First 7 0 R /Kids 7 0 R /Next 7 0 R >> " * 3_000 + b"]"
+FORKS = {
+    "fields": with_catalog("/AcroForm << /Fields 7 0 R >>", {7: FORK}),
+    "bookmarks": with_catalog("/Outlines << /First 7 0 R >>", {7: FORK}),
+    "steps": with_page("/PresSteps 7 0 R", {7: FORK}),
+    "names": with_catalog("/Names << /JavaScript 7 0 R >>", {7: FORK}),
+    "lists in lists": with_catalog("/Outlines 7 0 R", {7: b"[" + b"[7 0 R] " * 3_000 + b"]"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("of", FORKS)
+def test_what_forks_at_every_step_takes_no_memory(of: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(FORKS[of])
+    tracemalloc.start()
+    try:
+        assert {one.kind for one in pdf.preflight(path)} == {Kind.FONT}
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
 MASSES = {
     "annotations": with_page("/Annots [" + "<< >> " * 120_000 + "]"),
-    "fields that grow": with_catalog("/AcroForm << /Fields 7 0 R >>", {7: FORK}),
+    "pages": generated_pdfs.with_table(
+        {**generated_pdfs.one_page(), 2: b"<< /Kids [" + b"<< /Type /Page >> " * 340_000 + b"] >>"}
+    ),
     "bookmarks": with_catalog("/Outlines << /First [" + "<< >> " * 120_000 + "] >>"),
     "drawings that grow": with_page(
         "/Annots [<< /AP << /N << /A << /Resources << /XObject 7 0 R >> >> >> >> >>]",
@@ -316,7 +354,7 @@ MASSES = {
 def test_masses_are_refused(of: str, tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
     path.write_bytes(MASSES[of])
-    with pytest.raises(PdfLimit):
+    with pytest.raises(PdfLimit, match="too many pages" if of == "pages" else "too m"):
         pdf.preflight(path)
 
 
@@ -332,6 +370,52 @@ def test_a_broken_file_is_searched_as_any_reader_has_it(by: str, tmp_path: Path)
     octets = generated_pdfs.with_table(objects).replace(b"9 0 obj", b"8 0 obj")
     path.write_bytes(octets.replace(b"\n5 0 obj", b"\n5 0 obx"))
     assert pdf.Finding(Kind.JAVASCRIPT, 1, 2) in pdf.preflight(path)
+
+
+BROKEN = {
+    "string": b"<< /Title (x /Next 8 0 R >>",
+    "dictionary": b"<< /Title 1 /Next 8 0 R",
+    "ring": b"8 0 R",
+}
+HELD = {
+    "bookmark": "/Outlines << /First 7 0 R >>",
+    "field": "/AcroForm << /Fields [7 0 R] >>",
+    "names": "/Names << /JavaScript 7 0 R >>",
+    "event": "/AA << /WC 7 0 R >>",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("held", [*HELD, "step", "font"])
+@pytest.mark.parametrize("table", [b"startxref", b"startxxxx"])
+def test_one_broken_object_is_nothing(held: str, broken: str, table: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    more = {7: BROKEN[broken], 8: b"7 0 R"}
+    if held == "font":
+        octets = with_font("/Font << /F 7 0 R >>", more)
+    else:
+        step = with_page("/PresSteps 7 0 R", more)
+        octets = step if held == "step" else with_catalog(HELD[held], more)
+    path.write_bytes(octets.replace(b"startxref", table))
+    found = {one.kind for one in pdf.preflight(path)}
+    assert found == (set() if held == "font" else {Kind.FONT})
+
+
+def test_a_print_stream_of_many_pages_is_searched(tmp_path: Path) -> None:
+    """Each page with four fonts that all share, and an image of its own."""
+    path = tmp_path / "a.pdf"
+    pages, embedded = 100_000, b"<< /Subtype /TrueType /FontDescriptor << /FontFile2 6 0 R >> >>"
+    objects = generated_pdfs.pdfa(2)
+    fonts = {8 + number: embedded for number in range(4)}
+    font = " ".join(f"/F{number} {number} 0 R" for number in fonts)
+    page = "<< /Type /Page /Resources << /Font << {} >> /XObject << /X {} 0 R >> >> >>"
+    image = generated_pdfs.stream("/Subtype /Image /Width 1 /ColorSpace /DeviceGray", b"1")
+    kids = range(12, 12 + 2 * pages, 2)
+    objects |= fonts | {kid: page.format(font, kid + 1).encode() for kid in kids}
+    objects |= {kid + 1: image for kid in kids}
+    objects[2] = f"<< /Type /Pages /Kids [{' '.join(f'{kid} 0 R' for kid in kids)}] >>".encode()
+    path.write_bytes(generated_pdfs.with_table(objects))
+    assert pdf.preflight(path) == ()
 
 
 PLAIN = (

@@ -62,7 +62,8 @@ class Document:
     """The newest revision of a file.
 
     An object that is broken has the file scanned, once, and all is as the scan found it from then
-    on. While `mends` is false it is null instead, and `broken` says that there was one.
+    on. While `mends` is false it is null instead, as are references that form a loop, and `broken`
+    says that there was one.
 
     Raises:
         PdfMalformed: it is not a PDF that can be read.
@@ -223,13 +224,16 @@ class Document:
             if not isinstance(value, Ref):
                 return value
             value = self._object(value.number)
+        if self._opened and not self.mends:
+            self.broken = True
+            return None
         raise PdfMalformed("references form a loop")
 
-    def plainly_lacks(self, number: int, name: bytes) -> bool:
-        """Whether it can be seen without reading an object that no name in it begins like this one.
+    def plainly_lacks(self, number: int, *names: bytes) -> bool:
+        """Whether it can be seen without reading an object that no name in it begins like these.
 
         Never wrong when true, and much faster than reading: only small objects without strings,
-        comments and escapes are seen through, and no packed ones. The name is with its slash.
+        comments and escapes are seen through, and no packed ones. The names are with their slashes.
         """
         entry = self.entry(number)
         if entry is None or entry.kind != IN_USE:
@@ -239,7 +243,7 @@ class Document:
         if found is None:
             return False
         self._allowance.spend(len(found[0]))
-        return name not in found[0]
+        return not any(name in found[0] for name in names)
 
     def glance(self, number: int) -> PdfObject:
         """An object as it stands, strings still encrypted, and of a stream the dictionary alone.
@@ -265,13 +269,13 @@ class Document:
         try:
             value = self._found(number)
         except PdfMalformed:
-            if self.repaired or not self._opened:
+            if self._opened and not self.mends:
+                self.broken, value = True, None
+            elif self.repaired or not self._opened:
                 raise
-            if self.mends:
+            else:
                 self._repair()
                 value = self._found(number)
-            else:
-                self.broken, value = True, None
         self._cache[number] = value
         return value
 

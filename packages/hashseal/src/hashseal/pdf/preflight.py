@@ -27,8 +27,11 @@ from hashseal.pdf.objects import (
 from hashseal.pdf.pages import Rect, rectangle
 from hashseal_core.errors import PdfLimit, PdfMalformed
 
-MAXIMUM_STEPS = 1_000_000
-_FRESH = 10  # steps that something costs when it is met for the first time in its part
+MAXIMUM_STEPS = 2_000_000
+_FRESH = 20  # steps that something costs when it is met for the first time in its part
+_LITTLE = 4  # likewise of what is only read, which the document's own allowance pays for too
+_READ: frozenset[str] = frozenset({"drawing", "resources"})
+_PAGE = 6
 _HIDDEN = 0b100010  # Hidden and NoView (ISO 32000-2, table 167)
 _COVERING = frozenset({b"Widget", b"FreeText", b"Stamp", b"Square", b"Circle", b"Polygon"})
 _MAXIMUM_COVERING = 300  # of one page, each held against each
@@ -39,7 +42,17 @@ _IN_MEMORY = 1 << 20
 _MAXIMUM_ABOVE = 32  # nodes of the page tree from which resources are inherited
 
 _Part: TypeAlias = Literal[
-    "action", "annotation", "bookmark", "drawing", "field", "file", "font", "resources", "step"
+    "action",
+    "annotation",
+    "attached",
+    "bookmark",
+    "drawing",
+    "field",
+    "file",
+    "font",
+    "resources",
+    "script",
+    "step",
 ]
 """What an object was followed as; one object may play several parts, and is followed in each."""
 
@@ -99,7 +112,7 @@ def preflight(source: Path, password: str | None = None) -> tuple[Finding, ...]:
     with opened(source, password, in_memory=_IN_MEMORY) as document:
         document.mends = False
         views = [list(_Search(document).all())]
-        if document.broken:
+        if document.broken and not document.repaired:
             document.repair()
             views.append(list(_Search(document).all()))
         first: dict[Kind, int | None] = {}
@@ -149,40 +162,47 @@ class _Search:
         Raises:
             PdfLimit: the file has more than any honest one.
         """
-        fresh = not isinstance(value, Ref) or (part, value.number) not in self._seen
-        self._pay(_FRESH if fresh else 1)
-        if isinstance(value, Ref):
-            self._seen.add((part, value.number))
-        return fresh
+        if not isinstance(value, Ref):
+            self._pay(_FRESH)
+            return True
+        if (part, value.number) in self._seen:
+            self._pay(1)
+            return False
+        self._pay(_LITTLE if part in _READ else _FRESH)
+        self._seen.add((part, value.number))
+        return True
 
     def _pay(self, steps: int) -> None:
         self._steps += steps
         if self._steps > MAXIMUM_STEPS:
-            raise PdfLimit("the file has too many actions, annotations, bookmarks and fonts")
+            raise PdfLimit("the file has too many pages, actions, annotations, bookmarks and fonts")
 
     def _linked(
-        self, part: _Part, start: list[PdfObject], *links: bytes
+        self, part: _Part, start: PdfObject, *links: bytes
     ) -> Iterator[tuple[PdfObject, Dictionary]]:
         """What is reached over these links, each once: as it is referred to, and what it is."""
-        waiting = start[::-1]
+        waiting = [start]
         while waiting:
             value = waiting.pop()
-            if value is None or not self._new(value, part):
+            if value is None or not (isinstance(value, list) or self._new(value, part)):
                 continue
-            item = self._dictionary(value)
+            found = self._document.resolve(value)
+            if isinstance(found, list):
+                self._pay(1 + len(found))  # before they are held
+                waiting += reversed(found)
+                continue
+            item = as_dictionary(found)
             yield value, item
-            for link in links:
-                below = self._document.resolve(item.get(link))
-                waiting += below[::-1] if isinstance(below, list) else [item.get(link)]
+            waiting += [item.get(link) for link in links]
 
     def _catalog(self) -> Iterator[Kind]:
         catalog = self._document.catalog
         yield from self._triggers(catalog, b"OpenAction")
         yield from self._files(catalog)
         names = self._dictionary(catalog.get(b"Names"))
-        if self._dictionary(names.get(b"JavaScript")):
+        if self._names_something("script", names.get(b"JavaScript")):
             yield Kind.JAVASCRIPT
-        if self._dictionary(names.get(b"EmbeddedFiles")):
+        if self._names_something("attached", names.get(b"EmbeddedFiles")):
             yield Kind.ATTACHMENT
         form = self._dictionary(catalog.get(b"AcroForm"))
         if b"XFA" in form:
@@ -190,19 +210,23 @@ class _Search:
         layers = self._dictionary(catalog.get(b"OCProperties"))
         if self._array(layers.get(b"OCGs")):
             yield Kind.HIDDEN
-        for field, found in self._linked("field", self._array(form.get(b"Fields")), b"Kids"):
+        for field, found in self._linked("field", form.get(b"Fields"), b"Kids"):
             if self._new(field, "annotation"):  # its widget may have been met on a page
                 yield from self._triggers(found, b"A")
         if self._document.resolve(form.get(b"NeedAppearances")) is True:
             yield from self._drawn({b"Resources": form.get(b"DR")})
-        outlines: list[PdfObject] = [catalog.get(b"Outlines")]
-        for _, bookmark in self._linked("bookmark", outlines, b"Next", b"First"):
+        for _, bookmark in self._linked("bookmark", catalog.get(b"Outlines"), b"Next", b"First"):
             yield from self._triggers(bookmark, b"A")
 
+    def _names_something(self, part: _Part, tree: PdfObject) -> bool:
+        """Whether a name tree has an entry (7.9.6): writers leave empty ones behind."""
+        nodes = self._linked(part, tree, b"Kids")
+        return any(self._array(node.get(b"Names")) for _, node in nodes)
+
     def _page(self, page: Dictionary) -> Iterator[Kind]:
+        self._pay(_PAGE)
         yield from self._triggers(page)
-        steps: list[PdfObject] = [page.get(b"PresSteps")]
-        for _, step in self._linked("step", steps, b"Next", b"Prev"):
+        for _, step in self._linked("step", page.get(b"PresSteps"), b"Next", b"Prev"):
             yield from self._triggers(step, b"NA", b"PA")
         covering = []
         for item in self._array(page.get(b"Annots")):
@@ -213,7 +237,9 @@ class _Search:
         for number, one in enumerate(covering[:_MAXIMUM_COVERING]):
             if any(_overlap(one, other) for other in covering[:number]):
                 yield Kind.HIDDEN
-        yield from self._drawn({**page, b"Resources": self._inherited(page)})
+        drawn: list[PdfObject] = []
+        yield from self._with_resources({**page, b"Resources": self._inherited(page)}, drawn)
+        yield from self._drawn(*drawn)
 
     def _covers(self, annotation: Dictionary) -> list[Rect]:
         """The box of an annotation that is drawn and may stand over another."""
@@ -317,29 +343,41 @@ class _Search:
         waiting = list(start)
         while waiting:
             value = waiting.pop()
-            if value is None or not self._new(value, "drawing"):
+            if value is None or not self._new(value, "drawing") or self._is_plain(value):
                 continue
-            drawing = as_dictionary(self._glimpse(value))
-            yield from self._files(drawing)
-            stored = drawing.get(b"Resources")
-            if stored is None or not self._new(stored, "resources"):
-                continue
-            resources = self._dictionary(stored)
-            states = [self._dictionary(one) for one in self._entries(resources, b"ExtGState")]
-            fonts = list(self._entries(resources, b"Font"))
-            for state in states:
-                fonts += self._array(state.get(b"Font"))[:1]
-                waiting.append(self._dictionary(state.get(b"SMask")).get(b"G"))
-            for font in fonts:
-                if self._new(font, "font"):
-                    described = self._dictionary(font)
-                    if not self._is_embedded(described):
-                        yield Kind.FONT
-                    waiting += [described] if b"Resources" in described else []
-            for marked in self._entries(resources, b"Properties"):
-                yield from self._files({b"AF": self._dictionary(marked).get(b"MCAF")})
-            waiting += self._entries(resources, b"XObject")
-            waiting += self._entries(resources, b"Pattern")
+            yield from self._with_resources(as_dictionary(self._glimpse(value)), waiting)
+
+    def _is_plain(self, value: PdfObject) -> bool:
+        """Seen without reading it that it has neither resources nor files, as most images."""
+        try:
+            return isinstance(value, Ref) and self._document.plainly_lacks(
+                value.number, b"/Resources", b"/AF"
+            )
+        except PdfMalformed:
+            return False
+
+    def _with_resources(self, drawing: Dictionary, waiting: list[PdfObject]) -> Iterator[Kind]:
+        """Fonts and files of one drawing; what it is drawn with is added to what waits."""
+        yield from self._files(drawing)
+        stored = drawing.get(b"Resources")
+        if isinstance(stored, Ref) and not self._new(stored, "resources"):
+            return
+        resources = self._dictionary(stored)
+        states = [self._dictionary(one) for one in self._entries(resources, b"ExtGState")]
+        fonts = list(self._entries(resources, b"Font"))
+        for state in states:
+            fonts += self._array(state.get(b"Font"))[:1]
+            waiting.append(self._dictionary(state.get(b"SMask")).get(b"G"))
+        for font in fonts:
+            if self._new(font, "font"):
+                described = self._dictionary(font)
+                if not self._is_embedded(described):
+                    yield Kind.FONT
+                waiting += [described] if b"Resources" in described else []
+        for marked in self._entries(resources, b"Properties"):
+            yield from self._files({b"AF": self._dictionary(marked).get(b"MCAF")})
+        waiting += self._entries(resources, b"XObject")
+        waiting += self._entries(resources, b"Pattern")
 
     def _entries(self, resources: Dictionary, category: bytes) -> Iterator[PdfObject]:
         """What resources name in one category."""
