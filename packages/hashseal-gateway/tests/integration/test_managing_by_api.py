@@ -140,6 +140,8 @@ def test_the_life_of_a_user(home: Premises, admin: httpx2.Client, name: str) -> 
     assert (again["disabled_at"], again["role"]) == (None, "auditor")
     assert admin.patch(path, json={}).json() == again
     assert person.log_in(name, own).status_code == 303
+    assert admin.patch(path, json={"role": "operator", "disabled": False}).status_code == 200
+    assert person.get("/try-it").status_code == 200  # who is not disabled stays in
 
 
 def test_another_password_and_no_authenticator(
