@@ -10,6 +10,7 @@ import base64
 import contextlib
 import io
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from hashseal import pdf, validation
 from hashseal.client import signing, wire
 from hashseal.client.checking import check_timestamp
 from hashseal.pdf.placement import read_place
+from hashseal.validation import material
+from hashseal.validation.makers import Makers
 from hashseal_core import bearer, cms, csc, der, evidence, protocol, tsp, webhooks
 from hashseal_core.algorithms import DigestAlgorithm
 from hashseal_core.errors import HashsealError
@@ -190,6 +193,14 @@ SIGN_DOC = (
     b'"signature_format":"P","conformance_level":"Ades-B-T","signAlgo":"1.2.840.10045.4.3.2"}]}'
 )
 STAMP = b'{"hash":"' + _HASH + b'","hashAlgo":"2.16.840.1.101.3.4.2.1","nonce":"4711"}'
+
+
+def stored_in_file(octets: bytes) -> object:
+    """As a certificate, as an OCSP response and as a revocation list."""
+    with warnings.catch_warnings(action="ignore"):  # of numbers that should be positive
+        makers = Makers([*material.readable(m.chain()), *material.readable([octets])])
+        return [makers.of_answer(octets), makers.of_list(octets)]
+
 
 PARSERS: Mapping[str, Parser] = {
     "DER": Parser(everything, ("der.elements",), lambda: [m.signed_data(), m.chain()[0]]),
@@ -418,6 +429,12 @@ PARSERS: Mapping[str, Parser] = {
     ),
     "labels in a token": Parser(
         text(reference.read_label), ("reference.read_label",), lambda: [b"hashseal"]
+    ),
+    "certificates and status data in a file": Parser(
+        stored_in_file,
+        ("material.readable",),
+        lambda: [*m.chain(), m.status_response(), m.revocation_list()],
+        raises=(),
     ),
     "a file to validate": Parser(
         file(lambda where: validation.validate(where, [m.pem(m.chain()[2])])),

@@ -107,7 +107,7 @@ def test_a_hostile_file_is_verified(house, caller, name: str) -> None:
     ("name", "told"),
     [
         ("hundred", "103 certificates in Seal"),
-        ("hundred in the token", "certificates in Seal and its timestamps"),
+        ("hundred in the token", "certificates in 'Seal' and its timestamps"),
         ("same name", "14 certificates are named"),
         ("same name in the token", "certificates are named"),
     ],

@@ -20,8 +20,8 @@ from hashseal_core.errors import PdfLimit
 from hashseal_core.evidence import ValidationMaterial
 
 REFUSED = {
-    "hundred": "103 certificates in Seal and its timestamps",
-    "hundred in the token": "certificates in Seal and its timestamps",
+    "hundred": "103 certificates in 'Seal' and its timestamps",
+    "hundred in the token": "certificates in 'Seal' and its timestamps",
     "same name": "14 certificates are named 'Common Name: Authority'",
     "same name in the token": "certificates are named 'Common Name: Authority'",
 }
@@ -61,7 +61,7 @@ def test_too_much_validation_material_is_named(opened, source: Path) -> None:
         ("MAX_REVISIONS", "revisions"),
         ("MAX_STATUS_OBJECTS", "of its store"),
         ("MAX_STORED_CERTIFICATES", "certificates"),
-        ("MAX_SIGNATURE_CERTIFICATES", "certificates in Signature1 and its timestamps"),
+        ("MAX_SIGNATURE_CERTIFICATES", "certificates in 'Signature1' and its timestamps"),
     ],
 )
 def test_each_limit_says_what_to_do(

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from asn1crypto import x509
 from cryptography import x509 as loaded_x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
+from hashseal_core.certificates import UNREADABLE
 from hashseal_core.evidence import list_signed_by, signed_by
 
-_ODD = (ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm)
+_ODD = (*UNREADABLE, KeyError, OverflowError)
 """What certificates and status data that others wrote can provoke."""
 
 
