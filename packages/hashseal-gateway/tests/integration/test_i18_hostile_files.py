@@ -106,7 +106,7 @@ def test_a_hostile_file_is_verified(house, caller, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("hundred", "103 certificates in Seal"),
+        ("hundred", "103 certificates in 'Seal' and"),
         ("hundred in the token", "certificates in 'Seal' and its timestamps"),
         ("same name", "14 certificates are named"),
         ("same name in the token", "certificates are named"),
