@@ -15,7 +15,7 @@ from hashseal_core.errors import InvalidValue
 from hashseal_gateway.users.model import ApiKey, Permission
 from hashseal_gateway.web import wire
 from hashseal_gateway.web.parts import AnyRequest, Parts, caller_of, json
-from hashseal_gateway.web.requests import page_of, read
+from hashseal_gateway.web.requests import page, page_of, read
 
 _CREATED = 201
 
@@ -30,9 +30,8 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
     async def list_keys(request: AnyRequest) -> Response[bytes]:
         await managing(request)
         after, limit = page_of(request)
-        found = await parts.users.keys(after, limit + 1)
-        more = found[limit - 1].id if len(found) > limit else None
-        return json(request, wire.KeyViews([view_of(one) for one in found[:limit]], more))
+        found, more = page(await parts.users.keys(after, limit + 1), limit)
+        return json(request, wire.KeyViews([view_of(one) for one in found], more))
 
     @post("/v1/keys", status_code=_CREATED)
     async def create_key(request: AnyRequest) -> Response[bytes]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -18,9 +18,19 @@ from hashseal_gateway.web.parts import AnyRequest
 
 PAGE, MOST = 100, 1000
 """Entries of a list in one answer: if nothing is said, and as many as may be asked for."""
+
+
+class _Named(Protocol):
+    """An entry of a list whose cursor is its id."""
+
+    @property
+    def id(self) -> str: ...
+
+
 _BODY = 16 << 10
 _DIGITS = 18
 """Of a number that fits 64 bits."""
+_Entry = TypeVar("_Entry", bound=_Named)
 _Model = TypeVar("_Model", bound=protocol.Request)
 
 
@@ -92,3 +102,8 @@ def page_of(request: AnyRequest) -> tuple[str | None, int]:
     for name in sorted(query.keys() - {"after", "limit"}):
         raise UnknownField("the list is not asked for by that", field=name)
     return query.get("after"), limit_of(query)
+
+
+def page(found: Sequence[_Entry], limit: int) -> tuple[Sequence[_Entry], str | None]:
+    """The entries of an answer, and the cursor if more than `limit` were found."""
+    return found[:limit], found[limit - 1].id if len(found) > limit else None

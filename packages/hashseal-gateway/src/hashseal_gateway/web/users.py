@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from hashseal_gateway.users.model import Permission, User
 from hashseal_gateway.web import wire
 from hashseal_gateway.web.parts import AnyRequest, Parts, caller_of, json
-from hashseal_gateway.web.requests import page_of, read
+from hashseal_gateway.web.requests import page, page_of, read
 
 _CREATED = 201
 
@@ -27,9 +27,8 @@ def routes(parts: Parts) -> list[HTTPRouteHandler]:
     async def list_users(request: AnyRequest) -> Response[bytes]:
         await managing(request)
         after, limit = page_of(request)
-        found = await parts.users.users(after, limit + 1)
-        more = found[limit - 1].id if len(found) > limit else None
-        return json(request, wire.UserViews([view_of(one) for one in found[:limit]], more))
+        found, more = page(await parts.users.users(after, limit + 1), limit)
+        return json(request, wire.UserViews([view_of(one) for one in found], more))
 
     @post("/v1/users", status_code=_CREATED)
     async def create_user(request: AnyRequest) -> Response[bytes]:

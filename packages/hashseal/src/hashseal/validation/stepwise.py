@@ -90,26 +90,19 @@ class StepwisePolicy(StandardDiffPolicy):  # type: ignore[misc]
         doc_mdp: MDPPerm | None = None,
     ) -> DiffResult | SuspiciousModification:
         """The highest level of the revisions after `base_revision`, a number; or the fault."""
-        level, fields = ModificationLevel.NONE, set[str]()
         signed = reader.get_historical_resolver(base_revision)
-        before = signed.revision
-        for revision in range(before + 1, reader.xrefs.total_revisions):
+        before, last = signed.revision, reader.xrefs.total_revisions - 1
+        level, fields = ModificationLevel.NONE, set[str]()
+        for revision in range(before + 1, last + 1):
             found = self._step(reader, before, revision, doc_mdp)
+            shown = revision == last and before > signed.revision
             before = revision if revision in self._signed else before
-            if found is None or _locked(found, field_mdp_spec):
+            if found is None or shown or _locked(found, field_mdp_spec):
                 after = reader.get_historical_resolver(revision)
                 try:
                     found = self.apply(signed, after, field_mdp_spec, doc_mdp)
                 except SuspiciousModification as error:
                     return error
-            level = max(level, found.modification_level)
-            fields |= found.changed_form_fields
-        if before > signed.revision:  # what is shown now was not held against what was signed yet
-            shown = reader.get_historical_resolver(reader.xrefs.total_revisions - 1)
-            try:
-                found = self.apply(signed, shown, field_mdp_spec, doc_mdp)
-            except SuspiciousModification as error:
-                return error
             level = max(level, found.modification_level)
             fields |= found.changed_form_fields
         return DiffResult(level, fields)
